@@ -1,0 +1,106 @@
+package vezechat_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "vezeuniqverse.com/vezechat"
+	prom   = "github.com/prometheus/client_golang"
+	otel   = "go.opentelemetry.io/otel"
+)
+
+// rooms is the floor plan: what each package may import besides the standard
+// library. Imports point inward: the root imports nobody, pure rooms import the
+// root, roles and adapters import root and pure rooms and never each other, and
+// only cmd knows everybody. A package that is not listed has no room, and fails.
+var rooms = map[string][]string{
+	".":                  {},
+	"templates":          {".", "github.com/yuin/goldmark", "github.com/microcosm-cc/bluemonday"},
+	"migrations":         {},
+	"edge/wire":          {"."},
+	"edge/hub":           {".", "edge/wire", prom},
+	"edge/identity":      {".", "github.com/go-jose/go-jose/v4", "golang.org/x/crypto"},
+	"edge":               {".", "edge/hub", "edge/wire", "edge/identity", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/fasthttp/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},
+	"storage":            {".", prom, otel},
+	"storage/postgres":   {".", "migrations", "internal/names", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", prom},
+	"bridge/redisstream": {".", "github.com/redis/go-redis/v9", prom, otel},
+	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
+	"internal/svc":       {".", "internal/bus"},
+	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
+	"internal/names":     {".", "golang.org/x/text", "github.com/mtibben/confusables"},
+	"internal/devstack":  {},
+	"internal/pgtest":    {"internal/devstack", "storage/postgres", "github.com/jackc/pgx/v5"},
+	"internal/redistest": {"internal/devstack", "github.com/redis/go-redis/v9"},
+	"internal/natstest":  {"internal/natsd", "internal/bus", prom},
+	"internal/chaos":     {"*"},
+	"cmd/vezechat":       {"*"},
+}
+
+func TestArch_EveryPackageKnowsItsRoom(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && file != "." || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		pkg := path.Dir(filepath.ToSlash(file))
+		allowed, ok := rooms[pkg]
+		if !ok {
+			t.Errorf("%s: package %q has no room; add it to the floor plan in arch_test.go, or move it", file, pkg)
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if std(imp) || slices.ContainsFunc(allowed, func(a string) bool { return admits(a, imp) }) {
+				continue
+			}
+			t.Errorf("%s: %q may not import %q: imports point inward (see DESIGN.md, Layout)", file, pkg, imp)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func std(imp string) bool {
+	first, _, _ := strings.Cut(imp, "/")
+	return !strings.Contains(first, ".")
+}
+
+// admits reports whether an entry of the floor plan lets imp in: our own packages
+// by exact name, other modules with everything beneath them.
+func admits(entry, imp string) bool {
+	own := imp == module || strings.HasPrefix(imp, module+"/")
+	switch {
+	case entry == "*":
+		return true
+	case entry == ".":
+		return imp == module
+	case own:
+		return imp == module+"/"+entry
+	default:
+		return imp == entry || strings.HasPrefix(imp, entry+"/")
+	}
+}

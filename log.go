@@ -1,0 +1,107 @@
+package vezechat
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Log is the canonical event log. Implementations are safe for concurrent use.
+type Log interface {
+	// Append adds one event. When it returns nil the event is kept: it will reach
+	// every sink once, in the order of the returned sequences. Appending an entry
+	// with the ID of an earlier one (within two minutes) adds nothing and returns
+	// the earlier one's place with Duplicate set.
+	// CodeTooLarge: the payload is over 64 KiB. CodeUnavailable: the log did not
+	// acknowledge in time; the entry may or may not have been added, and should be
+	// appended again with the same ID.
+	Append(ctx context.Context, e Entry) (Ack, error)
+}
+
+// Entry is an event on its way into the log.
+type Entry struct {
+	Subject string // RoomSubject or TicketSubject
+	ID      string // makes a repeated append harmless; unique over the whole log
+	Payload []byte // the canonical event without its ids
+	Trace   Trace  // travels in headers
+}
+
+// Ack is the log's answer.
+type Ack struct {
+	Seq       Seq
+	Duplicate bool
+}
+
+// Record is an event as the log keeps it.
+type Record struct {
+	Subject string
+	Seq     Seq
+	ID      string // the Entry's ID, empty if it had none
+	Payload []byte // the canonical event without its ids
+	Trace   Trace
+}
+
+// Trace ties an event to the request that caused it: W3C trace context and the
+// X-QNet-* headers of that request, header names in canonical form.
+type Trace struct {
+	Traceparent string            `json:"traceparent,omitempty"`
+	QNet        map[string]string `json:"qnet,omitempty"`
+}
+
+// Empty reports whether there is nothing to carry.
+func (t Trace) Empty() bool { return t.Traceparent == "" && len(t.QNet) == 0 }
+
+// LogReader reads the log for a sink that keeps its own position. Implementations
+// are safe for concurrent use.
+type LogReader interface {
+	// Read calls fn with runs of records, in the log's order and without holes,
+	// beginning with the first one above after, until ctx is done (it then returns
+	// nil) or fn fails (it then returns fn's error). A run has 1 to max records;
+	// while the log is quiet fn waits to be called. The records are fn's to keep.
+	//
+	// A lost connection is not an error: reading goes on where it was. These are:
+	// a *GapError when records above after are gone before they were read, a
+	// *BehindError when the log ends below after.
+	Read(ctx context.Context, after Seq, max int, fn func([]Record) error) error
+
+	// State tells where the log begins and ends.
+	State(ctx context.Context) (LogState, error)
+
+	// At returns the record at a place. CodeNotFound: there is none (any more).
+	At(ctx context.Context, seq Seq) (Record, error)
+}
+
+// LogState is where the log begins and ends, and how much it may hold.
+type LogState struct {
+	Epoch    string // the log's incarnation: cursors of another one mean nothing
+	First    Seq    // of the oldest record kept; Last+1 when there is none
+	Last     Seq    // handed out last, 0 when none ever was
+	FirstAt  time.Time
+	LastAt   time.Time
+	Bytes    uint64
+	MaxBytes uint64        // 0: no bound
+	MaxAge   time.Duration // 0: no bound
+}
+
+// GapError says that the log no longer has what a reader had not yet read.
+type GapError struct {
+	After Seq // the reader's position
+	First Seq // the oldest record left
+}
+
+// Error says how much is gone.
+func (e *GapError) Error() string {
+	return fmt.Sprintf("the log begins at %d, records after %d are gone unread", e.First, e.After)
+}
+
+// BehindError says that the log ends before a position that a sink has reached:
+// it lost its tail, and would hand out sequences a second time.
+type BehindError struct {
+	After Seq // the sink's position
+	Last  Seq // the log's end
+}
+
+// Error says how much was lost.
+func (e *BehindError) Error() string {
+	return fmt.Sprintf("the log ends at %d, before %d, which was stored already", e.Last, e.After)
+}

@@ -1,0 +1,75 @@
+package vezechat
+
+import "strings"
+
+// Names on NATS. No other package spells a subject, a stream or a consumer.
+const (
+	// StreamChat is the log: every event of every room and ticket.
+	StreamChat = "CHAT"
+	// StreamDLQ keeps what a consumer could not digest, with the reason.
+	StreamDLQ = "DLQ"
+
+	// SubjectRooms and SubjectTickets are what StreamChat stores.
+	SubjectRooms   = "veze.room.*"
+	SubjectTickets = "veze.ticket.*"
+	// RepublishSource and RepublishDestination map what was stored to the live
+	// feed (NATS ADR-28).
+	RepublishSource      = "veze.*.*"
+	RepublishDestination = "veze.live.{{wildcard(1)}}.{{wildcard(2)}}"
+	// SubjectDLQ is what StreamDLQ stores.
+	SubjectDLQ = "veze.dlq.>"
+
+	// MetaEpoch is the key of the log's incarnation in the stream's metadata.
+	MetaEpoch = "veze.epoch"
+
+	prefixRoom     = "veze.room."
+	prefixTicket   = "veze.ticket."
+	prefixLiveRoom = "veze.live.room."
+	prefixSoft     = "veze.soft.room."
+	prefixService  = "veze.svc."
+	prefixDLQ      = "veze.dlq."
+	prefixBeat     = "veze.hb."
+)
+
+// RoomSubject is where a room's events are published to the log.
+func RoomSubject(id RoomID) string { return prefixRoom + id.String() }
+
+// TicketSubject is where a ticket's events are published to the log.
+func TicketSubject(id TicketID) string { return prefixTicket + id.String() }
+
+// LiveRoomSubject is where a room's stored events are heard at once.
+func LiveRoomSubject(id RoomID) string { return prefixLiveRoom + id.String() }
+
+// SoftRoomSubject carries what is never stored: typing and presence.
+func SoftRoomSubject(id RoomID) string { return prefixSoft + id.String() }
+
+// ServiceSubject is where requests for verb on noun are answered.
+func ServiceSubject(noun, verb string) string { return prefixService + noun + "." + verb }
+
+// DLQSubject is where a consumer puts a poisoned event of a room.
+func DLQSubject(consumer string, id RoomID) string { return prefixDLQ + consumer + "." + id.String() }
+
+// BeatSubject is where a role tells each second that it is alive, and how far.
+func BeatSubject(role string) string { return prefixBeat + role }
+
+// RoomOfSubject returns the room of a log, live or soft subject. ok is false for
+// every other subject.
+func RoomOfSubject(subject string) (id RoomID, ok bool) {
+	for _, p := range [...]string{prefixLiveRoom, prefixRoom, prefixSoft} {
+		if rest, found := strings.CutPrefix(subject, p); found {
+			id, err := ParseRoomID(rest)
+			return id, err == nil
+		}
+	}
+	return 0, false
+}
+
+// TicketOfSubject returns the ticket of a log subject.
+func TicketOfSubject(subject string) (id TicketID, ok bool) {
+	rest, found := strings.CutPrefix(subject, prefixTicket)
+	if !found {
+		return 0, false
+	}
+	id, err := ParseTicketID(rest)
+	return id, err == nil
+}
