@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 	"edge":               {".", "edge/hub", "edge/wire", "edge/identity", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/fasthttp/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},
 	"storage":            {".", prom, otel},
 	"storage/postgres":   {".", "migrations", "internal/names", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", prom},
-	"bridge/redisstream": {".", "github.com/redis/go-redis/v9", prom, otel},
+	"bridge/redisstream": {".", "github.com/redis/go-redis/v9", "golang.org/x/sync/errgroup", prom, otel},
 	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
 	"internal/svc":       {".", "internal/bus"},
 	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
