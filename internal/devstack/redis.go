@@ -23,6 +23,10 @@ const (
 	redisTry  = time.Second    // for one look whether it is ready
 )
 
+// RedisDatabases is how many databases a Redis has, numbered from 0: the hub uses
+// one, tests one each.
+const RedisDatabases = 128
+
 // Redis is a running Redis server. Its methods are safe for concurrent use.
 type Redis struct {
 	opt      Options
@@ -157,7 +161,7 @@ func (r *Redis) config() string {
 	lines := []string{
 		"bind 127.0.0.1", "port " + strconv.Itoa(r.port), "protected-mode yes", "requirepass " + r.password,
 		"daemonize no", "supervised no", "dir " + quote(r.opt.Dir), "pidfile " + quote(r.file("redis.pid")),
-		`logfile ""`, `save ""`, "appendonly yes", "appendfsync " + sync, "maxmemory-policy noeviction",
+		`logfile ""`, `save ""`, "databases " + strconv.Itoa(RedisDatabases), "appendonly yes", "appendfsync " + sync, "maxmemory-policy noeviction",
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
