@@ -87,7 +87,7 @@ func (s *server) start(t testing.TB) {
 		}
 		t.Skip(err)
 	}
-	dir, err := os.MkdirTemp("", "redistest-")
+	dir, err := os.MkdirTemp("", "redistest-") //nolint:usetesting // it outlives the test that makes it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func TestURL_LeadsToTheSameDatabase(t *testing.T) {
 	}
 }
 
-// Not parallel: no other test may hold the server.
+//nolint:paralleltest // no other test may hold the server
 func TestNew_LeavesNothingBehind(t *testing.T) {
 	var dir string
 	var c *redis.Client
