@@ -151,7 +151,7 @@ func (c *Conn) enqueue(ch chunk) (wake, slow bool) {
 	if c.dead || c.closing {
 		return false, false
 	}
-	if c.bytes+len(ch.data) > 8*c.h.cfg.QueueBytes && !ch.last {
+	if c.bytes+len(ch.data) > 4*c.h.cfg.QueueBytes+2*ringBytes && !ch.last {
 		return false, true
 	}
 	c.closing = ch.last

@@ -34,6 +34,7 @@ type room struct {
 
 	members []*Conn // in no order; a Conn knows its index in each room
 	pend    [][]byte
+	pending int       // bytes in pend
 	flushed time.Time // when pend was last sent
 	waiting bool      // in Hub.due
 
@@ -163,6 +164,9 @@ func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
 		return
 	}
 	r.pend = append(r.pend, frame)
+	if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
+		r.send()
+	}
 	if seq%latencySample == 0 {
 		r.h.metrics.observeLatency(payload)
 	}
@@ -218,7 +222,7 @@ func (r *room) send() {
 	batch := join(r.pend)
 	n := len(r.pend)
 	clear(r.pend)
-	r.pend = r.pend[:0]
+	r.pend, r.pending = r.pend[:0], 0
 	for _, c := range r.members {
 		c.push(r, batch, n)
 	}
