@@ -132,7 +132,9 @@ type PoisonError struct {
 }
 
 // Error names the record and the reason.
-func (e *PoisonError) Error() string { return fmt.Sprintf("record %d cannot be stored: %v", e.Seq, e.Err) }
+func (e *PoisonError) Error() string {
+	return fmt.Sprintf("record %d cannot be stored: %v", e.Seq, e.Err)
+}
 
 // Unwrap returns the reason.
 func (e *PoisonError) Unwrap() error { return e.Err }
@@ -163,6 +165,6 @@ type StorageBeat struct {
 // into the log.
 type OutboxEntry struct {
 	Entry
-	Key   int64         // orders the entries of one room
-	Age   time.Duration // since the command
+	Key int64         // orders the entries of one room
+	Age time.Duration // since the command
 }
