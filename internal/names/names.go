@@ -105,6 +105,10 @@ func key(s string) string {
 
 func fold(s string) string { return cases.Fold().String(norm.NFKC.String(s)) }
 
+// Same reports whether two names differ at most in the case of their letters.
+// Names that share a Key may still be different ones: Same finds, Key refuses.
+func Same(a, b string) bool { return fold(a) == fold(b) }
+
 func handleRune(r rune) rune {
 	switch {
 	case unicode.IsSpace(r):
