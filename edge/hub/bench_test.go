@@ -29,7 +29,7 @@ func BenchmarkFanOut(b *testing.B) {
 					b.Fatal(err)
 				}
 				a := vezechat.Access{Room: vezechat.Room{ID: 7}, UserID: c.user}
-				if err := c.Join(b.Context(), JoinRequest{Access: a}); err != nil {
+				if err := c.Join(b.Context(), JoinRequest{RoomID: 7, Ask: grant(a)}); err != nil {
 					b.Fatal(err)
 				}
 				b.Cleanup(c.Detach)

@@ -57,8 +57,9 @@ type Conn struct {
 type sub struct {
 	room   *room
 	access vezechat.Access
-	index  int  // in room.members, guarded by room.mu; -1: not there
-	lagged bool // frames were left out: none are queued until the client joins again
+	asked  time.Time // when access was asked for
+	index  int       // in room.members, guarded by room.mu; -1: not there
+	lagged bool      // frames were left out: none are queued until the client joins again
 }
 
 // chunk is bytes that wait for the socket: whole frames.

@@ -141,7 +141,7 @@ func TestJoin_RefusedWhenTheMissedCannotBeRead(t *testing.T) {
 	}
 	a := w.connect(1)
 	acc := vezechat.Access{Room: vezechat.Room{ID: 7}, UserID: 1}
-	err := a.Join(t.Context(), JoinRequest{Access: acc, After: seq(2)})
+	err := a.Join(t.Context(), JoinRequest{RoomID: 7, Ask: grant(acc), After: seq(2)})
 	if vezechat.CodeOf(err) != vezechat.CodeUnavailable {
 		t.Fatalf("err = %v", err)
 	}
@@ -261,6 +261,38 @@ func TestRoom_RemovedMemberHearsNothingMore(t *testing.T) {
 				if _, in := s.Access(7); in {
 					t.Error("still in the room")
 				}
+			}
+		})
+	}
+}
+
+// Somebody who is removed between the answer to whether they may enter and their
+// entering does not get in, whether the room was open before or not.
+func TestJoin_RemovedWhileEntering(t *testing.T) {
+	t.Parallel()
+	for _, open := range []bool{true, false} {
+		t.Run(fmt.Sprintf("open %v", open), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			if open {
+				w.connect(2).enter(t, 7, nil, "")
+			}
+			a := w.connect(1)
+			member := true
+			ask := func(context.Context) (vezechat.Access, error) {
+				if !member {
+					return vezechat.Access{}, vezechat.Errorf(vezechat.CodeNotFound, "no such room")
+				}
+				member = false
+				w.post(vezechat.Event{Type: vezechat.EventMemberKicked, RoomID: 7, UserID: 1, By: 2})
+				return vezechat.Access{Room: vezechat.Room{ID: 7}, UserID: 1}, nil
+			}
+			err := a.Join(t.Context(), JoinRequest{RoomID: 7, Ask: ask})
+			if vezechat.CodeOf(err) != vezechat.CodeNotFound {
+				t.Fatalf("err = %v", err)
+			}
+			if _, in := a.Access(7); in {
+				t.Error("in the room")
 			}
 		})
 	}

@@ -16,9 +16,14 @@ var errGone = errors.New("the socket is gone")
 // JoinRequest puts a socket into a room.
 type JoinRequest struct {
 	Ref    json.RawMessage
-	Access vezechat.Access // what the socket's user may do there; the caller has checked that it is enough
-	After  *vezechat.Seq   // the client's cursor; nil: live events only
-	Epoch  string          // the cursor's epoch; empty: taken as the present one
+	RoomID vezechat.RoomID
+	After  *vezechat.Seq // the client's cursor; nil: live events only
+	Epoch  string        // the cursor's epoch; empty: taken as the present one
+
+	// Ask returns what the socket's user may do in the room, or why they may not
+	// even see it. It may be called twice: somebody who is removed between its
+	// answer and their entering must not get in.
+	Ask func(context.Context) (vezechat.Access, error)
 }
 
 // Bounds of one resume.
@@ -33,35 +38,60 @@ const (
 // answered with reset: the client loads the room again, and live events follow.
 // Joining a room again starts from the new cursor.
 //
-// CodeUnavailable: the room cannot be listened to, or what was missed not read,
+// Errors of Ask are returned as they are. CodeNotFound: the user was removed
+// meanwhile. CodeUnavailable: the room cannot be listened to, or what was missed not read,
 // now; the socket is not in the room then.
 func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
-	id := req.Access.Room.ID
-	c.Leave(id)
+	c.Leave(req.RoomID)
 	if err := c.roomFor(); err != nil {
 		return err
 	}
-	r, err := c.h.acquire(ctx, id)
+	asked := time.Now()
+	access, err := req.Ask(ctx)
 	if err != nil {
 		return err
 	}
-	s := &sub{room: r, access: req.Access, index: -1}
-	c.mu.Lock()
-	c.subs[id] = s
-	c.mu.Unlock()
-	if err := c.catchUp(ctx, r, s, req); err != nil {
-		if c.forget(id) == s {
-			r.mu.Lock()
-			r.drop(c, s)
-			r.mu.Unlock()
-			r.release()
-		}
-		if errors.Is(err, errGone) {
-			return nil
-		}
+	r, err := c.h.acquire(ctx, req.RoomID)
+	if err != nil {
 		return err
 	}
-	return nil
+	if !r.heardSince(asked) {
+		asked = time.Now()
+		if access, err = req.Ask(ctx); err != nil {
+			r.release()
+			return err
+		}
+	}
+	s := &sub{room: r, access: access, asked: asked, index: -1}
+	c.mu.Lock()
+	c.subs[req.RoomID] = s
+	c.mu.Unlock()
+	if err = c.catchUp(ctx, r, s, req); err == nil {
+		return nil
+	}
+	c.abandon(r, s)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	return err
+}
+
+// abandon takes the socket out of a room that it has not quite entered.
+func (c *Conn) abandon(r *room, s *sub) {
+	r.mu.Lock()
+	c.mu.Lock()
+	mine := c.subs[r.id] == s
+	if mine {
+		delete(c.subs, r.id)
+	}
+	c.mu.Unlock()
+	if mine {
+		r.drop(c, s)
+	}
+	r.mu.Unlock()
+	if mine {
+		r.release()
+	}
 }
 
 func (c *Conn) roomFor() error {
@@ -194,6 +224,9 @@ func (c *Conn) enter(r *room, s *sub) error {
 	c.mu.Unlock()
 	if !mine {
 		return errGone
+	}
+	if r.removedSince(c.user, s.asked) {
+		return vezechat.Errorf(vezechat.CodeNotFound, "no such room")
 	}
 	r.add(c, s)
 	return nil

@@ -39,6 +39,8 @@ type room struct {
 	waiting bool      // in Hub.due
 
 	active time.Time // the last live event, for the sweeper
+	opened time.Time // since when the room is heard
+	gone   []removal // the last members removed, oldest first
 	people people
 }
 
@@ -76,7 +78,8 @@ func (r *room) open(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ready = true
-	r.active = time.Now()
+	r.opened = time.Now()
+	r.active = r.opened
 	r.advance(max(r.last, head))
 	r.ring.reset(r.last)
 	r.filling = false
@@ -160,15 +163,14 @@ func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
 	r.advance(seq)
 	r.ring.push(r.h, seq, frame)
 	r.h.metrics.events.Inc()
-	if len(r.members) == 0 {
-		return
-	}
-	r.pend = append(r.pend, frame)
-	if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
-		r.send()
-	}
-	if seq%latencySample == 0 {
-		r.h.metrics.observeLatency(payload)
+	if len(r.members) > 0 {
+		r.pend = append(r.pend, frame)
+		if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
+			r.send()
+		}
+		if seq%latencySample == 0 {
+			r.h.metrics.observeLatency(payload)
+		}
 	}
 	if t := vezechat.TypeOf(payload); t != vezechat.EventMessageCreated {
 		r.apply(t, payload)

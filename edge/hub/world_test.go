@@ -345,7 +345,7 @@ func (s *sock) closed() (code int) {
 func (s *sock) enter(t testing.TB, room vezechat.RoomID, after *vezechat.Seq, epoch string) {
 	t.Helper()
 	a := vezechat.Access{Room: vezechat.Room{ID: room, Kind: vezechat.KindGlobal}, UserID: s.user}
-	if err := s.Join(t.Context(), JoinRequest{Access: a, After: after, Epoch: epoch}); err != nil {
+	if err := s.Join(t.Context(), JoinRequest{RoomID: room, Ask: grant(a), After: after, Epoch: epoch}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -362,3 +362,8 @@ func until(t testing.TB, what string, ok func() bool) {
 }
 
 func seq(n vezechat.Seq) *vezechat.Seq { return &n }
+
+// grant answers a join's question with what was decided.
+func grant(a vezechat.Access) func(context.Context) (vezechat.Access, error) {
+	return func(context.Context) (vezechat.Access, error) { return a, nil }
+}
