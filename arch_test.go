@@ -27,7 +27,7 @@ var rooms = map[string][]string{
 	"templates":          {".", "github.com/yuin/goldmark", "github.com/microcosm-cc/bluemonday"},
 	"migrations":         {},
 	"edge/wire":          {"."},
-	"edge/hub":           {".", "edge/wire", prom},
+	"edge/hub":           {".", "edge/wire", "golang.org/x/sync", prom},
 	"edge/identity":      {".", "github.com/go-jose/go-jose/v4", "golang.org/x/crypto"},
 	"edge":               {".", "edge/hub", "edge/wire", "edge/identity", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/fasthttp/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},
 	"storage":            {".", prom, otel},
