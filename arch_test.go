@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"internal/svc":       {".", "internal/bus"},
 	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
 	"internal/names":     {".", "golang.org/x/text", "github.com/mtibben/confusables"},
+	"internal/client":    {".", "github.com/fasthttp/websocket"},
 	"internal/devstack":  {},
 	"internal/pgtest":    {"internal/devstack", "storage/postgres", "github.com/jackc/pgx/v5"},
 	"internal/redistest": {"internal/devstack", "github.com/redis/go-redis/v9"},
