@@ -133,6 +133,21 @@ func (c *Conn) Close(code wire.CloseCode, reason string) {
 	}
 }
 
+// Closing reports whether a close frame is on its way, or the socket has ended.
+func (c *Conn) Closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing || c.dead
+}
+
+// Mute drops what waits, and everything after: another has sent a close frame.
+func (c *Conn) Mute() {
+	c.mu.Lock()
+	c.die()
+	c.mu.Unlock()
+	c.w.Finish()
+}
+
 func (c *Conn) put(ch chunk) {
 	c.mu.Lock()
 	wake, slow := c.enqueue(ch)
