@@ -36,6 +36,17 @@ func (h *health) add(name string, fn func(context.Context) error) {
 	h.checks = append(h.checks, check{name, fn})
 }
 
+// names lists the checks.
+func (h *health) names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := make([]string, len(h.checks))
+	for i, c := range h.checks {
+		names[i] = c.name
+	}
+	return names
+}
+
 // problems returns what is not ready, by the name of the part, and why.
 func (h *health) problems(ctx context.Context) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)

@@ -17,6 +17,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/redisstream"
+	fanout "vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natsd"
 )
@@ -60,9 +61,10 @@ type hub struct {
 	health  *health
 	streams streams
 
-	nats *natsd.Server // nil: elsewhere
-	bus  *bus.Bus
-	url  string // under which this process is reached
+	nats  *natsd.Server // nil: elsewhere
+	bus   *bus.Bus
+	rooms *fanout.Hub // nil: no edge
+	url   string      // under which this process is reached
 }
 
 func newHub(set *settings, s streams) *hub {
@@ -86,6 +88,8 @@ func (h *hub) parts() []part {
 		{redisHere, h.redisPart()},
 		{true, h.busPart()},
 		{h.has("bridge"), h.bridgePart()},
+		{h.has("edge"), h.fanoutPart()},
+		{h.has("edge"), h.edgePart()},
 		{!h.has("edge"), h.statusPart()},
 		{true, h.announcePart(natsHere || pgHere || redisHere)},
 	}
