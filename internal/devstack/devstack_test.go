@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -401,6 +402,9 @@ func TestKillOfParent(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = child.Wait() // killed
+		if round == 0 && runtime.GOOS == "linux" {
+			awaitEndOfChildren(t, dir)
+		}
 		lock, err := Lock(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -425,6 +429,19 @@ func TestKillOfParent(t *testing.T) {
 		if err := lock.Unlock(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// awaitEndOfChildren waits until the parent-death signal has done its work; the
+// later rounds start while it does.
+func awaitEndOfChildren(t *testing.T, dir string) {
+	t.Helper()
+	err := poll(deadline(t), func() (bool, error) {
+		left := append(workersIn(pgName, filepath.Join(dir, "pg", "data")), workersIn(redisName, filepath.Join(dir, "redis"))...)
+		return len(left) == 0, nil
+	})
+	if err != nil {
+		t.Errorf("servers live on without their parent: %v", err)
 	}
 }
 
