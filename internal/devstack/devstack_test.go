@@ -222,14 +222,15 @@ func TestPostgres_PIDFileOfAStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer proc.kill()
-	file := filepath.Join(p.cluster, "postmaster.pid")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(b), "\n")
-	if err := os.WriteFile(file, []byte(strconv.Itoa(proc.pid())+"\n"+rest), 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range p.lockFiles() {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(b), "\n")
+		if err := os.WriteFile(file, []byte(strconv.Itoa(proc.pid())+"\n"+rest), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p = startPostgres(t, dir)
 	psql(t, p, "SELECT 1")
