@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"time"
+
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
@@ -23,8 +25,13 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 	switch t {
 	case vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned:
 		r.send()
+		r.note(e.UserID)
 		r.remove(e.UserID)
 		return
+	default:
+		r.note(0) // whoever is about to enter asks again
+	}
+	switch t {
 	case vezechat.EventRoomUpdated, vezechat.EventRoomArchived:
 		r.eachAccess(0, func(a *vezechat.Access) { changeRoom(a, &e) })
 	case vezechat.EventMemberJoined:
@@ -58,6 +65,44 @@ func (r *room) eachAccess(user vezechat.UserID, fn func(*vezechat.Access)) {
 			c.changeAccess(r.id, fn)
 		}
 	}
+}
+
+// removal is somebody who was taken out of a room; user 0 stands for any other
+// change of what members may do.
+type removal struct {
+	user vezechat.UserID
+	at   time.Time
+}
+
+// maxRemovals is how many removals a room remembers. Who asked for access before
+// the oldest of them asks again.
+const maxRemovals = 64
+
+// note remembers a removal; mu is held.
+func (r *room) note(user vezechat.UserID) {
+	if len(r.gone) == maxRemovals {
+		r.opened = r.gone[0].at // what was before is forgotten, as if unheard
+		r.gone = append(r.gone[:0], r.gone[1:]...)
+	}
+	r.gone = append(r.gone, removal{user, time.Now()})
+}
+
+// heardSince reports whether every removal since t would be known here, and none
+// has changed what members may do.
+func (r *room) heardSince(t time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opened.Before(t) && !r.removedSince(0, t)
+}
+
+// removedSince reports whether a user was removed at t or later; mu is held.
+func (r *room) removedSince(user vezechat.UserID, t time.Time) bool {
+	for _, g := range r.gone {
+		if g.user == user && !g.at.Before(t) {
+			return true
+		}
+	}
+	return false
 }
 
 // remove takes all sockets of a user out of the room.

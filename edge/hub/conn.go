@@ -57,8 +57,9 @@ type Conn struct {
 type sub struct {
 	room   *room
 	access vezechat.Access
-	index  int  // in room.members, guarded by room.mu; -1: not there
-	lagged bool // frames were left out: none are queued until the client joins again
+	asked  time.Time // when access was asked for
+	index  int       // in room.members, guarded by room.mu; -1: not there
+	lagged bool      // frames were left out: none are queued until the client joins again
 }
 
 // chunk is bytes that wait for the socket: whole frames.
@@ -132,6 +133,21 @@ func (c *Conn) Close(code wire.CloseCode, reason string) {
 	}
 }
 
+// Closing reports whether a close frame is on its way, or the socket has ended.
+func (c *Conn) Closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing || c.dead
+}
+
+// Mute drops what waits, and everything after: another has sent a close frame.
+func (c *Conn) Mute() {
+	c.mu.Lock()
+	c.die()
+	c.mu.Unlock()
+	c.w.Finish()
+}
+
 func (c *Conn) put(ch chunk) {
 	c.mu.Lock()
 	wake, slow := c.enqueue(ch)
@@ -151,7 +167,7 @@ func (c *Conn) enqueue(ch chunk) (wake, slow bool) {
 	if c.dead || c.closing {
 		return false, false
 	}
-	if c.bytes+len(ch.data) > 8*c.h.cfg.QueueBytes && !ch.last {
+	if c.bytes+len(ch.data) > 4*c.h.cfg.QueueBytes+2*ringBytes && !ch.last {
 		return false, true
 	}
 	c.closing = ch.last

@@ -16,9 +16,14 @@ var errGone = errors.New("the socket is gone")
 // JoinRequest puts a socket into a room.
 type JoinRequest struct {
 	Ref    json.RawMessage
-	Access vezechat.Access // what the socket's user may do there; the caller has checked that it is enough
-	After  *vezechat.Seq   // the client's cursor; nil: live events only
-	Epoch  string          // the cursor's epoch; empty: taken as the present one
+	RoomID vezechat.RoomID
+	After  *vezechat.Seq // the client's cursor; nil: live events only
+	Epoch  string        // the cursor's epoch; empty: taken as the present one
+
+	// Ask returns what the socket's user may do in the room, or why they may not
+	// even see it. It may be called twice: somebody who is removed between its
+	// answer and their entering must not get in.
+	Ask func(context.Context) (vezechat.Access, error)
 }
 
 // Bounds of one resume.
@@ -33,35 +38,60 @@ const (
 // answered with reset: the client loads the room again, and live events follow.
 // Joining a room again starts from the new cursor.
 //
-// CodeUnavailable: the room cannot be listened to, or what was missed not read,
+// Errors of Ask are returned as they are. CodeNotFound: the user was removed
+// meanwhile. CodeUnavailable: the room cannot be listened to, or what was missed not read,
 // now; the socket is not in the room then.
 func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
-	id := req.Access.Room.ID
-	c.Leave(id)
+	c.Leave(req.RoomID)
 	if err := c.roomFor(); err != nil {
 		return err
 	}
-	r, err := c.h.acquire(ctx, id)
+	asked := time.Now()
+	access, err := req.Ask(ctx)
 	if err != nil {
 		return err
 	}
-	s := &sub{room: r, access: req.Access, index: -1}
-	c.mu.Lock()
-	c.subs[id] = s
-	c.mu.Unlock()
-	if err := c.catchUp(ctx, r, s, req); err != nil {
-		if c.forget(id) == s {
-			r.mu.Lock()
-			r.drop(c, s)
-			r.mu.Unlock()
-			r.release()
-		}
-		if errors.Is(err, errGone) {
-			return nil
-		}
+	r, err := c.h.acquire(ctx, req.RoomID)
+	if err != nil {
 		return err
 	}
-	return nil
+	if !r.heardSince(asked) {
+		asked = time.Now()
+		if access, err = req.Ask(ctx); err != nil {
+			r.release()
+			return err
+		}
+	}
+	s := &sub{room: r, access: access, asked: asked, index: -1}
+	c.mu.Lock()
+	c.subs[req.RoomID] = s
+	c.mu.Unlock()
+	if err = c.catchUp(ctx, r, s, req); err == nil {
+		return nil
+	}
+	c.abandon(r, s)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	return err
+}
+
+// abandon takes the socket out of a room that it has not quite entered.
+func (c *Conn) abandon(r *room, s *sub) {
+	r.mu.Lock()
+	c.mu.Lock()
+	mine := c.subs[r.id] == s
+	if mine {
+		delete(c.subs, r.id)
+	}
+	c.mu.Unlock()
+	if mine {
+		r.drop(c, s)
+	}
+	r.mu.Unlock()
+	if mine {
+		r.release()
+	}
 }
 
 func (c *Conn) roomFor() error {
@@ -79,6 +109,21 @@ type cursor struct {
 	sent  int
 	empty int
 	ok    bool // the answer to the join was sent
+	ahead bool // this edge has yet to hear what the client has
+}
+
+// pause waits a little before asking again for what is known to be there: some
+// 2 s in all.
+func (cur *cursor) pause(ctx context.Context) error {
+	if cur.empty++; cur.empty > maxEmpty {
+		return vezechat.Errorf(vezechat.CodeUnavailable, "what you missed cannot be read yet, try again").RetryIn(500 * time.Millisecond)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(5*time.Millisecond<<cur.empty, 300*time.Millisecond)):
+		return nil
+	}
 }
 
 func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) error {
@@ -96,15 +141,18 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 		if done || err != nil {
 			return err
 		}
+		if cur.ahead {
+			if err := cur.pause(ctx); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := c.fromArchive(ctx, r, req, &cur); err != nil {
 			return err
 		}
 		if cur.sent > maxResume {
 			c.h.metrics.resumes.WithLabelValues("lag").Inc()
 			return c.giveUp(r, s)
-		}
-		if err := c.wait(ctx); err != nil {
-			return err
 		}
 	}
 }
@@ -142,6 +190,10 @@ func (r *room) reaches(seq vezechat.Seq) bool {
 func (c *Conn) fromRing(r *room, s *sub, req JoinRequest, cur *cursor) (done bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if cur.ahead = cur.at > r.last; cur.ahead {
+		r.repair(cur.at) // entering now would deliver a second time what the repair brings
+		return false, nil
+	}
 	frames, ok := r.ring.after(cur.at)
 	if !ok {
 		return false, nil
@@ -172,6 +224,9 @@ func (c *Conn) enter(r *room, s *sub) error {
 	c.mu.Unlock()
 	if !mine {
 		return errGone
+	}
+	if r.removedSince(c.user, s.asked) {
+		return vezechat.Errorf(vezechat.CodeNotFound, "no such room")
 	}
 	r.add(c, s)
 	return nil
@@ -205,18 +260,30 @@ func (c *Conn) fromArchive(ctx context.Context, r *room, req JoinRequest, cur *c
 		c.Send(wire.Joined(req.Ref, r.id, vezechat.Seq(r.head.Load()), false))
 		cur.ok = true
 	}
-	var batch []byte
-	for _, e := range run {
-		batch = append(batch, encode(e.seq, e.prev, e.payload)...)
-		cur.at = e.seq
-	}
 	if len(run) > 0 {
 		cur.sent += len(run)
 		c.h.metrics.resumed.Add(float64(len(run)))
-		c.put(chunk{room: r.id, data: batch})
-		return nil
+		return c.sendRun(ctx, r, run, cur)
 	}
 	return c.h.empty(ctx, r, cur)
+}
+
+// sendRun queues a run in pieces, as fast as the socket takes them.
+func (c *Conn) sendRun(ctx context.Context, r *room, run []event, cur *cursor) error {
+	var batch []byte
+	for i, e := range run {
+		batch = append(batch, encode(e.seq, e.prev, e.payload)...)
+		cur.at = e.seq
+		if len(batch) < c.h.cfg.QueueBytes/4 && i < len(run)-1 {
+			continue
+		}
+		c.put(chunk{room: r.id, data: batch})
+		batch = nil
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // empty is called when nothing was found after the cursor though the ring begins
@@ -235,20 +302,11 @@ func (h *Hub) empty(ctx context.Context, r *room, cur *cursor) error {
 		cur.at = max(cur.at, base)
 		return nil
 	}
-	if cur.empty++; cur.empty > maxEmpty {
-		return vezechat.Errorf(vezechat.CodeUnavailable, "what you missed cannot be read yet, try again").RetryIn(500 * time.Millisecond)
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(20 * time.Millisecond << min(cur.empty, 4)):
-		return nil
-	}
+	return cur.pause(ctx)
 }
 
-// maxEmpty is how often a resume asks again for what it knows to be there: some
-// 2 s in all.
-const maxEmpty = 8
+// maxEmpty is how often a resume asks again: with its pauses some 2 s.
+const maxEmpty = 11
 
 // page reads a run after a place, once for all who ask for the same at the same
 // time.

@@ -34,10 +34,13 @@ type room struct {
 
 	members []*Conn // in no order; a Conn knows its index in each room
 	pend    [][]byte
+	pending int       // bytes in pend
 	flushed time.Time // when pend was last sent
 	waiting bool      // in Hub.due
 
 	active time.Time // the last live event, for the sweeper
+	opened time.Time // since when the room is heard
+	gone   []removal // the last members removed, oldest first
 	people people
 }
 
@@ -75,7 +78,8 @@ func (r *room) open(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ready = true
-	r.active = time.Now()
+	r.opened = time.Now()
+	r.active = r.opened
 	r.advance(max(r.last, head))
 	r.ring.reset(r.last)
 	r.filling = false
@@ -159,12 +163,14 @@ func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
 	r.advance(seq)
 	r.ring.push(r.h, seq, frame)
 	r.h.metrics.events.Inc()
-	if len(r.members) == 0 {
-		return
-	}
-	r.pend = append(r.pend, frame)
-	if seq%latencySample == 0 {
-		r.h.metrics.observeLatency(payload)
+	if len(r.members) > 0 {
+		r.pend = append(r.pend, frame)
+		if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
+			r.send()
+		}
+		if seq%latencySample == 0 {
+			r.h.metrics.observeLatency(payload)
+		}
 	}
 	if t := vezechat.TypeOf(payload); t != vezechat.EventMessageCreated {
 		r.apply(t, payload)
@@ -218,7 +224,7 @@ func (r *room) send() {
 	batch := join(r.pend)
 	n := len(r.pend)
 	clear(r.pend)
-	r.pend = r.pend[:0]
+	r.pend, r.pending = r.pend[:0], 0
 	for _, c := range r.members {
 		c.push(r, batch, n)
 	}
