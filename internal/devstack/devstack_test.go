@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -221,14 +222,15 @@ func TestPostgres_PIDFileOfAStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer proc.kill()
-	file := filepath.Join(p.cluster, "postmaster.pid")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(b), "\n")
-	if err := os.WriteFile(file, []byte(strconv.Itoa(proc.pid())+"\n"+rest), 0o600); err != nil {
-		t.Fatal(err)
+	for _, file := range p.lockFiles() {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(b), "\n")
+		if err := os.WriteFile(file, []byte(strconv.Itoa(proc.pid())+"\n"+rest), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p = startPostgres(t, dir)
 	psql(t, p, "SELECT 1")
@@ -401,6 +403,9 @@ func TestKillOfParent(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = child.Wait() // killed
+		if round == 0 && runtime.GOOS == "linux" {
+			awaitEndOfChildren(t, dir)
+		}
 		lock, err := Lock(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -425,6 +430,19 @@ func TestKillOfParent(t *testing.T) {
 		if err := lock.Unlock(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// awaitEndOfChildren waits until the parent-death signal has done its work; the
+// later rounds start while it does.
+func awaitEndOfChildren(t *testing.T, dir string) {
+	t.Helper()
+	err := poll(deadline(t), func() (bool, error) {
+		left := append(workersIn(pgName, filepath.Join(dir, "pg", "data")), workersIn(redisName, filepath.Join(dir, "redis"))...)
+		return len(left) == 0, nil
+	})
+	if err != nil {
+		t.Errorf("servers live on without their parent: %v", err)
 	}
 }
 
