@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/identity"
 	"vezeuniqverse.com/vezechat/templates"
 )
@@ -65,7 +66,7 @@ type Config struct {
 	TrustedProxies []string                                // optional: addresses and ranges whose X-Forwarded-* count; nil: loopback and private ranges
 	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
-	Sockets        func(fiber.Router)                      // optional: adds the socket routes
+	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
 }
@@ -91,6 +92,7 @@ type Edge struct {
 	cut      context.CancelFunc
 	draining atomic.Bool
 	open     atomic.Int64 // requests being answered
+	sockets  atomic.Int64 // open, with or without identity
 }
 
 // New returns an edge that is not serving yet.
@@ -176,6 +178,18 @@ func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 	e.settle()
 	_ = ln.Close() // when ctx ended before the server had it
 	<-served
+	return e.awaitSockets()
+}
+
+// awaitSockets waits for the handlers of sockets, which the hub has closed by now
+// or whose wait for a token has been cut.
+func (e *Edge) awaitSockets() error {
+	e.cut()
+	for deadline := time.Now().Add(e.cfg.DrainTime); e.sockets.Load() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
+		}
+	}
 	return nil
 }
 

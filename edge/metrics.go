@@ -14,6 +14,8 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	errors   *prometheus.CounterVec
 	panics   prometheus.Counter
+	rejected *prometheus.CounterVec
+	refusals *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -32,7 +34,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "vezechat_edge_panics_total", Help: "Handlers that panicked; each is a defect.",
 		}),
 	}
-	reg.MustRegister(m.requests, m.seconds, m.errors, m.panics)
+	m.rejected = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_edge_rejected_sockets_total", Help: "Sockets closed before they were anybody's, by close code.",
+	}, []string{"code"})
+	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_edge_refusals_total", Help: "Socket requests refused or failed, by code.",
+	}, []string{"code"})
+	reg.MustRegister(m.requests, m.seconds, m.errors, m.panics, m.rejected, m.refusals)
 	return m
 }
 

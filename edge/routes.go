@@ -12,15 +12,13 @@ import (
 	"vezeuniqverse.com/vezechat"
 )
 
-// routes adds every route but those of sockets. openapi.json has them all.
+// routes adds every route. openapi.json has all but those of sockets.
 func (e *Edge) routes() {
 	e.serviceRoutes()
 	e.roomRoutes()
 	e.messageRoutes()
 	e.authRoutes()
-	if e.cfg.Sockets != nil {
-		e.cfg.Sockets(e.app)
-	}
+	e.socketRoutes()
 }
 
 func (e *Edge) serviceRoutes() {
