@@ -209,6 +209,11 @@ func (h *hub) head() int {
 
 // take stores a text once for each nonce, as the hub's log does.
 func (h *hub) take(c *conn, f frame) {
+	id, dup := h.store(f)
+	c.send(frame{"type": "ok", "ref": f["ref"], "message_id": id, "duplicate": dup})
+}
+
+func (h *hub) store(f frame) (int, bool) {
 	nonce := fmt.Sprint(f["nonce"])
 	h.mu.Lock()
 	h.sends = append(h.sends, nonce)
@@ -217,7 +222,7 @@ func (h *hub) take(c *conn, f frame) {
 	if !dup {
 		id = h.say(981, "@pilot", fmt.Sprint(f["text"]), nonce)
 	}
-	c.send(frame{"type": "ok", "ref": f["ref"], "message_id": id, "duplicate": dup})
+	return id, dup
 }
 
 // add appends to the log without telling anybody: sequences have holes, as those
