@@ -105,3 +105,66 @@ type BehindError struct {
 func (e *BehindError) Error() string {
 	return fmt.Sprintf("the log ends at %d, before %d, which was stored already", e.Last, e.After)
 }
+
+// Position is how far a sink has got in the log.
+type Position struct {
+	Epoch string // the log's incarnation, empty when the sink has seen none yet
+	Seq   Seq    // everything up to here is stored
+	ID    string // of the record at Seq, empty when it had none or is not known
+}
+
+// StaleError says that a sink's position is not what its writer believed:
+// somebody else moved it. The writer reads it again and starts from there.
+type StaleError struct {
+	Want Seq // what the writer believed
+	Have Seq // what is stored
+}
+
+// Error says both positions.
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("the stored position is %d, not %d", e.Have, e.Want)
+}
+
+// PoisonError says that one record can never be stored, whatever is tried.
+type PoisonError struct {
+	Seq Seq
+	Err error // why
+}
+
+// Error names the record and the reason.
+func (e *PoisonError) Error() string {
+	return fmt.Sprintf("record %d cannot be stored: %v", e.Seq, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *PoisonError) Unwrap() error { return e.Err }
+
+// ForkError says that a place of the log is stored with another record than the
+// log has there now: the two have different pasts. A writer stops at it.
+type ForkError struct {
+	Seq    Seq
+	Stored string // the ID of the stored record
+	Log    string // the ID of the log's record
+}
+
+// Error names the place and both records.
+func (e *ForkError) Error() string {
+	return fmt.Sprintf("record %d is stored as %q, the log has %q there", e.Seq, Clip(e.Stored, 80), Clip(e.Log, 80))
+}
+
+// StorageBeat is what a storage role tells each second.
+type StorageBeat struct {
+	Epoch       string        `json:"epoch"`
+	Stored      Seq           `json:"stored"`       // storage has the whole log up to here
+	Last        Seq           `json:"last"`         // the log's end
+	Lag         time.Duration `json:"lag"`          // age of the oldest record not stored yet, in nanoseconds
+	LagFraction float64       `json:"lag_fraction"` // of what the log can hold before it forgets unread records
+}
+
+// OutboxEntry is an event that a command has decided and that waits for its way
+// into the log.
+type OutboxEntry struct {
+	Entry
+	Key int64         // orders the entries of one room
+	Age time.Duration // since the command
+}

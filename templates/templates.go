@@ -57,7 +57,7 @@ func New(cfg Config) (*Pages, error) {
 		p.now = time.Now
 	}
 	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName}
-	for _, name := range []string{"rooms", "room", "signin", "error"} {
+	for _, name := range []string{"rooms", "room", "signin", "error", "docs"} {
 		t, err := template.New("layout.gohtml").Funcs(funcs).Option("missingkey=error").
 			ParseFS(htmlFiles, "html/layout.gohtml", "html/"+name+".gohtml")
 		if err != nil {

@@ -1,0 +1,63 @@
+# Everything a person does with this repository. `make` alone explains itself.
+# Settings that may be overridden: make chaos SEED=7
+
+GO       ?= go
+DATA_DIR ?= ./data
+ENV      ?= dev
+SEED     ?=
+BENCH    ?= .
+
+# Where git cannot tell the revision (no repository, or somebody else's), go build is
+# told not to ask.
+VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),,-buildvcs=false)
+
+# One version for everybody; the linter is not part of `make test`, as building it
+# takes longer than the tests do.
+GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check lint vet fmt bench chaos deps clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
+		/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: ## Start the hub on this machine, bringing what is missing; Ctrl-C ends it
+	@./deploy/deps.sh go $(if $(DATABASE_URL),,postgres) $(if $(REDIS_URL),,redis)
+	@$(MAKE) --no-print-directory build
+	@ENV='$(ENV)' DATA_DIR='$(DATA_DIR)' exec ./bin/vezechat serve
+
+build: ## Build ./bin/vezechat
+	$(GO) build $(VCS) -o bin/vezechat ./cmd/vezechat
+
+# vet is built with -race as well, so that it and the tests share what they compile.
+# CI=1: a test whose server is missing fails instead of being skipped.
+test: ## Run all tests, with the race detector, against real servers that they start
+	@./deploy/deps.sh go cc postgres redis chromium
+	@$(MAKE) --no-print-directory fmt vet
+	CI=1 $(GO) test -race -p 2 -timeout 9m ./...
+
+fmt: # Fail when a file is not formatted
+	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted (gofmt -w):"; echo "$$files"; exit 1; }
+
+vet:
+	$(GO) vet -race ./...
+
+check: test lint ## Run the tests and the linters
+
+lint: ## Run the linters of .golangci.yml (the first time builds them, some minutes)
+	$(GO) run $(GOLANGCI) run
+
+bench: ## Run the benchmarks; BENCH=name for some
+	@./deploy/deps.sh go postgres redis
+	CI=1 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+chaos: ## Kill every part under load and check the promises; SEED=n repeats a run
+	@./deploy/deps.sh go postgres redis
+	CI=1 $(GO) test ./internal/chaos -run TestChaos -count=1 -v -timeout 30m $(if $(SEED),-args -seed=$(SEED))
+
+deps: ## Only bring what is missing on this machine
+	@./deploy/deps.sh go cc postgres redis chromium
+
+clean: ## Remove what was built; data stay in DATA_DIR
+	rm -rf bin dist

@@ -1,0 +1,99 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Direct reads (NATS ADR-31) are answered by any replica and may lag behind an
+// acknowledgement: callers repeat them. They walk the log and hold up publishing
+// while they do, so they are for its last few thousand records only.
+
+const (
+	directTimeout = 2 * time.Second
+	maxLastFor    = 1000 // the server takes 1,024 subjects a request
+)
+
+// After returns up to limit records of a subject above a place, oldest first.
+func (b *Bus) After(ctx context.Context, subject string, after vezechat.Seq, limit int) ([]vezechat.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	it, err := jetstreamext.GetBatch(ctx, b.js, vezechat.StreamChat, limit,
+		jetstreamext.GetBatchSeq(uint64(after)+1), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(4<<20))
+	return collect(it, err)
+}
+
+// At returns the record at a place.
+func (b *Bus) At(ctx context.Context, seq vezechat.Seq) (vezechat.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	it, err := jetstreamext.GetBatch(ctx, b.js, vezechat.StreamChat, 1, jetstreamext.GetBatchSeq(uint64(max(seq, 1))))
+	got, err := collect(it, err)
+	if err != nil {
+		return vezechat.Record{}, err
+	}
+	if len(got) == 0 || got[0].Seq != seq {
+		return vezechat.Record{}, vezechat.Errorf(vezechat.CodeNotFound, "the log has no record %d", seq)
+	}
+	return got[0], nil
+}
+
+// Heads returns the last record's place for each subject that has one in the log.
+func (b *Bus) Heads(ctx context.Context, subjects []string) (map[string]vezechat.Seq, error) {
+	heads := make(map[string]vezechat.Seq, len(subjects))
+	for chunk := range slices.Chunk(subjects, maxLastFor) {
+		records, err := b.lastFor(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range records {
+			heads[r.Subject] = r.Seq
+		}
+	}
+	return heads, nil
+}
+
+// PrevOf returns the place of the last record of a subject before seq, 0 when the
+// log has none.
+func (b *Bus) PrevOf(ctx context.Context, subject string, seq vezechat.Seq) (vezechat.Seq, error) {
+	if seq <= 1 {
+		return 0, nil
+	}
+	records, err := b.lastFor(ctx, []string{subject}, jetstreamext.GetLastMsgsUpToSeq(uint64(seq)-1))
+	if err != nil || len(records) == 0 {
+		return 0, err
+	}
+	return records[0].Seq, nil
+}
+
+func (b *Bus) lastFor(ctx context.Context, subjects []string, opts ...jetstreamext.GetLastForOpt) ([]vezechat.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	it, err := jetstreamext.GetLastMsgsFor(ctx, b.js, vezechat.StreamChat, subjects, opts...)
+	return collect(it, err)
+}
+
+func collect(it iter.Seq2[*jetstream.RawStreamMsg, error], err error) ([]vezechat.Record, error) {
+	if err != nil {
+		return nil, unavailable(err, "the log does not answer")
+	}
+	var out []vezechat.Record
+	for m, err := range it {
+		switch {
+		case errors.Is(err, jetstreamext.ErrNoMessages):
+			return out, nil
+		case err != nil:
+			return nil, unavailable(err, "the log does not answer")
+		}
+		out = append(out, vezechat.Record{Subject: m.Subject, Seq: vezechat.Seq(m.Sequence), ID: lastValue(m.Header, jetstream.MsgIDHeader), Payload: m.Data, Trace: traceOf(m.Header)})
+	}
+	return out, nil
+}

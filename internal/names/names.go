@@ -1,0 +1,137 @@
+// Package names decides how rooms and users may be called, and which names are
+// too alike for two to have them.
+//
+// A name is kept in Unicode form NFKC without characters that nobody sees or
+// that reorder what stands around them. Two names collide when they share a Key
+// (they read alike: letter case, confusable letters) or a Look (they look alike
+// as written), both by the skeleton of UTS #39 §4. It knows no database.
+package names
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/mtibben/confusables"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// MaxHandle is the most characters of a handle, with its "@".
+const MaxHandle = 32
+
+// maxInput bounds the work that a stranger's name can cause, in bytes.
+const maxInput = 4096
+
+// Name is a usable name with what makes it unique.
+type Name struct {
+	Text string
+	Key  string // equal for names that read alike
+	Look string // equal for names that look alike
+}
+
+// Room returns a room's name as it is kept. CodeBadRequest: it is empty, not
+// text, or has characters that are not allowed. CodeTooLarge: over
+// vezechat.MaxRoomName characters.
+func Room(s string) (Name, error) {
+	if len(s) > maxInput {
+		return Name{}, vezechat.Errorf(vezechat.CodeTooLarge, "a room's name has at most %d characters", vezechat.MaxRoomName)
+	}
+	if !utf8.ValidString(s) {
+		return Name{}, vezechat.Errorf(vezechat.CodeBadRequest, "the name is not valid UTF-8")
+	}
+	s = strings.Join(strings.Fields(norm.NFKC.String(s)), " ")
+	for _, r := range s {
+		if r != ' ' && !visible(r) {
+			return Name{}, vezechat.Errorf(vezechat.CodeBadRequest, "the name has a character that is not allowed: %U", r)
+		}
+	}
+	n := of(s)
+	switch {
+	case utf8.RuneCountInString(s) > vezechat.MaxRoomName:
+		return Name{}, vezechat.Errorf(vezechat.CodeTooLarge, "a room's name has at most %d characters", vezechat.MaxRoomName)
+	case strings.TrimSpace(n.Key) == "" || !hasBase(s):
+		return Name{}, vezechat.Errorf(vezechat.CodeBadRequest, "the name is empty")
+	}
+	return n, nil
+}
+
+// Handle returns a user's handle as it is kept, with a leading "@". What an
+// identity provider allows and the hub does not is dropped, space becomes "_":
+// nobody is kept out for how they are called. CodeBadRequest: nothing is left.
+func Handle(s string) (Name, error) {
+	if len(s) > maxInput {
+		s = s[:maxInput]
+	}
+	s = strings.TrimLeft(strings.TrimSpace(norm.NFKC.String(strings.ToValidUTF8(s, ""))), "@")
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		if r = handleRune(r); r == 0 {
+			continue
+		}
+		if n++; n >= MaxHandle {
+			break
+		}
+		b.WriteRune(r)
+	}
+	h := strings.Trim(norm.NFKC.String(b.String()), "_-.")
+	if h == "" || !hasBase(h) {
+		return Name{}, vezechat.Errorf(vezechat.CodeBadRequest, "the handle has no usable characters")
+	}
+	return of("@" + h), nil
+}
+
+// Numbered returns the handle with a number appended, shortened to fit.
+func Numbered(h Name, suffix string) Name {
+	runes := []rune(h.Text)
+	if over := len(runes) + len(suffix) - MaxHandle; over > 0 {
+		runes = runes[:max(2, len(runes)-over)]
+	}
+	return of(string(runes) + suffix)
+}
+
+func of(s string) Name {
+	return Name{Text: s, Key: key(s), Look: confusables.Skeleton(s)}
+}
+
+// key folds case on both sides of the skeleton: the skeleton of I is l, that of
+// 0 is O, and neither may hide behind the case it is written in.
+func key(s string) string {
+	return fold(confusables.Skeleton(fold(s)))
+}
+
+func fold(s string) string { return cases.Fold().String(norm.NFKC.String(s)) }
+
+// Same reports whether two names differ at most in the case of their letters.
+// Names that share a Key may still be different ones: Same finds, Key refuses.
+func Same(a, b string) bool { return fold(a) == fold(b) }
+
+func handleRune(r rune) rune {
+	switch {
+	case unicode.IsSpace(r):
+		return '_'
+	case r == '_' || r == '-' || r == '.', unicode.IsLetter(r) && visible(r), unicode.IsMark(r) && visible(r), unicode.IsNumber(r):
+		return r
+	}
+	return 0
+}
+
+// hasBase refuses names made only of marks, which have nothing to stand on.
+func hasBase(s string) bool {
+	for _, r := range s {
+		if r != ' ' && r != '@' && !unicode.IsMark(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// visible: not a control, format, private or unassigned character (this covers
+// bidi controls and zero-width ones), nor a letter that is drawn as nothing.
+func visible(r rune) bool {
+	return unicode.IsGraphic(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) &&
+		!unicode.Is(unicode.Variation_Selector, r) && !unicode.IsSpace(r) && r != utf8.RuneError && r != 0x2800
+}

@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+const insertOutbox = `
+INSERT INTO outbox (subject, payload, trace)
+SELECT t.subject, t.payload, $3::jsonb FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS t (subject, payload, n)
+ORDER BY t.n`
+
+// emit puts events on their way into the log, in the transaction that makes them
+// true. The caller holds the room's row.
+func emit(ctx context.Context, tx pgx.Tx, events []vezechat.Event, trace vezechat.Trace) error {
+	subjects, payloads := make([]string, len(events)), make([][]byte, len(events))
+	for i := range events {
+		if !trace.Empty() {
+			events[i].Trace = &trace
+		}
+		subjects[i] = vezechat.RoomSubject(events[i].RoomID)
+		payloads[i] = vezechat.AppendEvent(nil, &events[i])
+	}
+	header, err := json.Marshal(trace)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, insertOutbox, subjects, payloads, header)
+	return err
+}
+
+func (s *Store) signalOutbox() {
+	select {
+	case s.outbox <- struct{}{}:
+	default:
+	}
+}
+
+// OutboxSignal receives when this process put something into the outbox. Other
+// processes do so unheard: the publisher also looks from time to time.
+func (s *Store) OutboxSignal() <-chan struct{} { return s.outbox }
+
+const selectOutbox = `
+SELECT id, msg_id, subject, payload, trace, extract(epoch FROM clock_timestamp() - created_at)::float8
+FROM outbox WHERE id > $1 ORDER BY id LIMIT $2`
+
+// Outbox returns what waits for the log with a key above after, oldest first.
+func (s *Store) Outbox(ctx context.Context, after int64, limit int) ([]vezechat.OutboxEntry, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, selectOutbox, after, limit)
+	if err != nil {
+		return nil, translate(err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e vezechat.OutboxEntry, err error) {
+		var age float64
+		err = row.Scan(&e.Key, &e.ID, &e.Subject, &e.Payload, &e.Trace, &age)
+		e.Age = time.Duration(age * float64(time.Second))
+		return e, err
+	})
+	return list, translate(err)
+}
+
+const countOutbox = `
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8
+FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 10000) o`
+
+// OutboxBacklog returns how many events wait for the log (it stops counting at
+// 10,000) and how long the oldest has.
+func (s *Store) OutboxBacklog(ctx context.Context) (n int, oldest time.Duration, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var seconds float64
+	err = s.pool.QueryRow(ctx, countOutbox).Scan(&n, &seconds)
+	return n, time.Duration(seconds * float64(time.Second)), translate(err)
+}
+
+const deleteOldKeys = `
+DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'`
+
+// Tidy forgets what is no longer needed: idempotency keys of a day ago.
+func (s *Store) Tidy(ctx context.Context) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	_, err := s.pool.Exec(ctx, deleteOldKeys)
+	return translate(err)
+}

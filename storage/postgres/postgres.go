@@ -1,0 +1,149 @@
+// Package postgres is all SQL of the hub: it answers the questions and carries
+// out the commands of vezechat.UserService, RoomService and MessageService, and
+// stores the log for the persister.
+//
+// What it promises:
+//
+//   - A batch of the log is one transaction that also moves the position, and
+//     only if the position is where the writer believes: see Store.Apply.
+//   - A command's rows and its events (in the outbox) are one transaction, which
+//     holds the room's row: the events of one room have the order of the commands.
+//   - Nothing of a room leaves unless Access.May, asked with a row of the same
+//     query, lets the caller see it. Text of hidden and deleted messages never
+//     leaves.
+//   - Every list is limited, every call has a deadline, and every error is a
+//     vezechat.Error or one of the typed errors of the log.
+//
+// It knows neither NATS nor HTTP, and keeps nothing in memory but how far the
+// log is stored.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Options are the settings of a Store; the zero value is usable.
+type Options struct {
+	MaxConns   int32                 // of the pool; 0: 16
+	DomainGate string                // direct messages are kept to verified addresses of this domain; empty: off
+	Timeout    time.Duration         // of one call; 0: 5 s
+	Log        *slog.Logger          // nil: discard
+	Registerer prometheus.Registerer // nil: no metrics
+	Now        func() time.Time      // nil: time.Now
+}
+
+// Store is the hub's PostgreSQL. It is safe for concurrent use.
+type Store struct {
+	pool    *pgxpool.Pool
+	log     *slog.Logger
+	gate    string
+	timeout time.Duration
+	now     func() time.Time
+	stored  *watermark
+	outbox  chan struct{} // has room for one: there is something new in the outbox
+}
+
+var (
+	_ vezechat.UserService    = (*Store)(nil)
+	_ vezechat.RoomService    = (*Store)(nil)
+	_ vezechat.MessageService = (*Store)(nil)
+)
+
+// Open prepares a Store; it does not connect, so that a hub may start before its
+// PostgreSQL. url is a libpq URL, or one of SQLAlchemy (postgresql+asyncpg://).
+// CodeBadRequest: the URL is malformed. The caller closes the Store.
+func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	cfg, err := pgxpool.ParseConfig(libpqURL(url))
+	if err != nil {
+		return nil, vezechat.WrapError(vezechat.CodeBadRequest, redact(err), "the database URL is malformed")
+	}
+	cfg.MaxConns = cmp.Or(o.MaxConns, 16)
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	cfg.HealthCheckPeriod = 15 * time.Second
+	session(cfg.ConnConfig)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, vezechat.WrapError(vezechat.CodeBadRequest, redact(err), "the database settings are not usable")
+	}
+	s := &Store{
+		pool:    pool,
+		log:     o.Log,
+		gate:    strings.ToLower(strings.TrimPrefix(o.DomainGate, "@")),
+		timeout: cmp.Or(o.Timeout, 5*time.Second),
+		now:     o.Now,
+		outbox:  make(chan struct{}, 1),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.stored = newWatermark(s.readPosition)
+	register(o.Registerer, pool)
+	return s, nil
+}
+
+// Close waits for the connections in use and closes all.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping reports whether PostgreSQL answers.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return translate(s.pool.Ping(ctx))
+}
+
+// session sets what every connection of ours has.
+func session(c *pgx.ConnConfig) {
+	c.ConnectTimeout = 5 * time.Second
+	for k, v := range map[string]string{
+		"application_name":                    "vezechat",
+		"statement_timeout":                   "10s",
+		"lock_timeout":                        "5s",
+		"idle_in_transaction_session_timeout": "15s",
+		"timezone":                            "UTC",
+	} {
+		if _, set := c.RuntimeParams[k]; !set {
+			c.RuntimeParams[k] = v
+		}
+	}
+}
+
+// libpqURL takes the driver out of SQLAlchemy's schemes, postgresql+asyncpg://.
+func libpqURL(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	if base, _, driver := strings.Cut(scheme, "+"); ok && driver {
+		return base + "://" + rest
+	}
+	return url
+}
+
+func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
+}
+
+// inTx runs fn in a transaction and translates what goes wrong.
+func (s *Store) inTx(ctx context.Context, fn func(context.Context, pgx.Tx) error) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return translate(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return fn(ctx, tx) }))
+}
+
+// page is how many rows a list of n asked ones has.
+func page(n, limit int) int {
+	if n <= 0 || n > limit {
+		return limit
+	}
+	return n
+}

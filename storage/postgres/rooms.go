@@ -1,0 +1,283 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/names"
+)
+
+// maxKey is the most bytes of an idempotency key.
+const maxKey = 255
+
+// maxSlowMode is the widest spacing of a room's messages, in seconds.
+const maxSlowMode = 6 * 60 * 60
+
+// CreateRoom implements vezechat.RoomService.
+func (s *Store) CreateRoom(ctx context.Context, r vezechat.CreateRoom) (vezechat.Room, error) {
+	if err := checkCreate(r); err != nil {
+		return vezechat.Room{}, err
+	}
+	name, err := names.Room(r.Name)
+	if err != nil {
+		return vezechat.Room{}, err
+	}
+	var room vezechat.Room
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		id, err := claimKey(ctx, tx, r.Caller.UserID, r.Key)
+		if err == nil && id == 0 {
+			id, err = s.makeRoom(ctx, tx, r, name)
+		}
+		if err != nil {
+			return err
+		}
+		a, err := access(ctx, tx, selectAccess, r.Caller, id)
+		room = a.Room
+		return err
+	})
+	if err != nil {
+		return vezechat.Room{}, err
+	}
+	s.signalOutbox()
+	return room, nil
+}
+
+func checkCreate(r vezechat.CreateRoom) error {
+	need := vezechat.ScopeChatWrite
+	switch r.Kind {
+	case vezechat.KindGlobal:
+		need = vezechat.ScopeChatAdmin
+	case vezechat.KindGuild, vezechat.KindParty:
+	default:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "a room is of kind global, guild or party")
+	}
+	switch {
+	case r.Caller.UserID <= 0:
+		return vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	case !r.Caller.Scopes.Has(need):
+		return vezechat.Errorf(vezechat.CodeForbidden, "making a %s room needs %s", r.Kind, need)
+	case len(r.Members) > vezechat.MaxRoomMembers:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "a room is made with at most %d members", vezechat.MaxRoomMembers)
+	case len(r.Key) > maxKey || bytes.IndexByte([]byte(r.Key), 0) >= 0:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "an idempotency key has at most %d bytes", maxKey)
+	}
+	return checkMeta(r.Meta)
+}
+
+func checkMeta(m vezechat.Meta) error {
+	switch b := bytes.TrimSpace(m); {
+	case len(b) > vezechat.MaxMeta:
+		return vezechat.Errorf(vezechat.CodeTooLarge, "meta has at most %d bytes", vezechat.MaxMeta)
+	case len(b) > 0 && (b[0] != '{' || !json.Valid(b)):
+		return vezechat.Errorf(vezechat.CodeBadRequest, "meta is a JSON object")
+	}
+	return nil
+}
+
+// claimed keys are the caller's for a day; then they may be used anew.
+const claimIdempotencyKey = `
+INSERT INTO idempotency_keys AS k (user_id, key) VALUES ($1, $2)
+ON CONFLICT (user_id, key) DO UPDATE SET room_id = NULL, created_at = now()
+WHERE k.created_at < now() - interval '24 hours'
+RETURNING true`
+
+const selectKeyedRoom = `
+SELECT room_id FROM idempotency_keys WHERE user_id = $1 AND key = $2`
+
+// claimKey returns the room that was made with the key, 0 when this is its first
+// use. A second use at the same time waits for the first.
+func claimKey(ctx context.Context, tx pgx.Tx, user vezechat.UserID, key string) (id vezechat.RoomID, err error) {
+	if key == "" {
+		return 0, nil
+	}
+	var first bool
+	err = tx.QueryRow(ctx, claimIdempotencyKey, user, key).Scan(&first)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = tx.QueryRow(ctx, selectKeyedRoom, user, key).Scan(&id)
+	}
+	return id, err
+}
+
+const setKeyedRoom = `
+UPDATE idempotency_keys SET room_id = $3 WHERE user_id = $1 AND key = $2`
+
+// makeRoom inserts the room, its members and its events.
+func (s *Store) makeRoom(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom, name names.Name) (vezechat.RoomID, error) {
+	id, err := insertRoom(ctx, tx, newRoom{name: name, kind: r.Kind, meta: r.Meta, by: r.Caller.UserID})
+	if err != nil {
+		return 0, err
+	}
+	if r.Key != "" {
+		if _, err := tx.Exec(ctx, setKeyedRoom, r.Caller.UserID, r.Key, id); err != nil {
+			return 0, err
+		}
+	}
+	users := append(slices.Clone(r.Members), r.Caller.UserID)
+	slices.Sort(users)
+	users = slices.Compact(users)
+	joined, err := addMembers(ctx, tx, id, users, r.Caller.UserID, vezechat.RoleOwner)
+	if err != nil {
+		return 0, err
+	}
+	if len(joined) != len(users) {
+		return 0, vezechat.Errorf(vezechat.CodeBadRequest, "a member named is no user")
+	}
+	return id, s.announceRoom(ctx, tx, id, name.Text, r.Kind, r.Caller, joined, r.Trace)
+}
+
+// announceRoom writes the events of a new room: made, then each member joined.
+func (s *Store) announceRoom(ctx context.Context, tx pgx.Tx, id vezechat.RoomID, name string, kind vezechat.RoomKind, by vezechat.Caller, joined []vezechat.Member, trace vezechat.Trace) error {
+	at := s.now()
+	events := []vezechat.Event{{Type: vezechat.EventRoomCreated, RoomID: id, UserID: by.UserID, Handle: by.Handle, Name: name, Kind: kind, At: at}}
+	for _, m := range joined {
+		e := vezechat.Event{Type: vezechat.EventMemberJoined, RoomID: id, UserID: m.UserID, Handle: m.Handle, Role: m.Role, At: at}
+		if m.UserID != by.UserID {
+			e.By = by.UserID
+		}
+		events = append(events, e)
+	}
+	return emit(ctx, tx, events, trace)
+}
+
+type newRoom struct {
+	name      names.Name
+	kind      vezechat.RoomKind
+	meta      vezechat.Meta
+	by        vezechat.UserID // 0: nobody
+	low, high vezechat.UserID // of a direct message
+}
+
+const insertRoomRow = `
+INSERT INTO rooms (name, name_key, name_look, kind, meta, created_by, dm_low, dm_high)
+VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0), nullif($7::bigint, 0), nullif($8::bigint, 0))
+ON CONFLICT (dm_low, dm_high) WHERE kind = 'dm' DO NOTHING
+RETURNING id`
+
+const insertHead = `
+INSERT INTO room_heads (room_id) VALUES ($1)`
+
+// insertRoom returns pgx.ErrNoRows for a direct message that is there already.
+func insertRoom(ctx context.Context, tx pgx.Tx, n newRoom) (id vezechat.RoomID, err error) {
+	meta := n.meta
+	if len(bytes.TrimSpace(meta)) == 0 {
+		meta = vezechat.Meta(`{}`)
+	}
+	err = tx.QueryRow(ctx, insertRoomRow, n.name.Text, n.name.Key, n.name.Look, n.kind, []byte(meta), n.by, n.low, n.high).Scan(&id)
+	if violates(err, "rooms_name_key", "rooms_name_look") {
+		return 0, nameTaken(err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, insertHead, id)
+	return id, err
+}
+
+func nameTaken(err error) error {
+	return vezechat.WrapError(vezechat.CodeConflict, err, "that name, or one that looks like it, is taken")
+}
+
+const updateRoomRow = `
+UPDATE rooms SET
+    name = coalesce($2, name), name_key = coalesce($3, name_key), name_look = coalesce($4, name_look),
+    meta = coalesce($5, meta), slow_mode = coalesce($6, slow_mode), locked = coalesce($7, locked)
+WHERE id = $1`
+
+// UpdateRoom implements vezechat.RoomService.
+func (s *Store) UpdateRoom(ctx context.Context, r vezechat.UpdateRoom) (vezechat.Room, error) {
+	name, err := checkUpdate(r)
+	if err != nil {
+		return vezechat.Room{}, err
+	}
+	var room vezechat.Room
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := s.lock(ctx, tx, r.RoomRef, vezechat.ActionModify); err != nil {
+			return err
+		}
+		if err := updateRoom(ctx, tx, r, name); err != nil {
+			return err
+		}
+		a, err := access(ctx, tx, selectAccess, r.Caller, r.RoomID)
+		if err != nil {
+			return err
+		}
+		room = a.Room
+		return emit(ctx, tx, []vezechat.Event{{
+			Type: vezechat.EventRoomUpdated, RoomID: r.RoomID, UserID: r.Caller.UserID, Handle: r.Caller.Handle,
+			Name: room.Name, SlowMode: &room.SlowMode, Locked: &room.Locked, At: s.now(),
+		}}, r.Trace)
+	})
+	if err != nil {
+		return vezechat.Room{}, err
+	}
+	s.signalOutbox()
+	return room, nil
+}
+
+func checkUpdate(r vezechat.UpdateRoom) (name *names.Name, err error) {
+	if r.Name != nil {
+		n, err := names.Room(*r.Name)
+		if err != nil {
+			return nil, err
+		}
+		name = &n
+	}
+	if r.SlowMode != nil && (*r.SlowMode < 0 || *r.SlowMode > maxSlowMode) {
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "slow mode is 0 to %d seconds", maxSlowMode)
+	}
+	if r.Meta != nil {
+		return name, checkMeta(*r.Meta)
+	}
+	return name, nil
+}
+
+func updateRoom(ctx context.Context, tx pgx.Tx, r vezechat.UpdateRoom, name *names.Name) error {
+	var text, key, look *string
+	if name != nil {
+		text, key, look = &name.Text, &name.Key, &name.Look
+	}
+	var meta []byte
+	if r.Meta != nil {
+		if meta = bytes.TrimSpace(*r.Meta); len(meta) == 0 {
+			meta = []byte(`{}`)
+		}
+	}
+	_, err := tx.Exec(ctx, updateRoomRow, r.RoomID, text, key, look, meta, r.SlowMode, r.Locked)
+	if violates(err, "rooms_name_key", "rooms_name_look") {
+		return nameTaken(err)
+	}
+	return err
+}
+
+const archiveRoomRow = `
+UPDATE rooms SET archived_at = $2 WHERE id = $1`
+
+// ArchiveRoom implements vezechat.RoomService.
+func (s *Store) ArchiveRoom(ctx context.Context, r vezechat.RoomRef) error {
+	err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		a, err := s.lock(ctx, tx, r, vezechat.ActionSee)
+		if err != nil || a.Room.ArchivedAt != nil {
+			return err
+		}
+		if err := a.May(r.Caller, vezechat.ActionModify, s.now()); err != nil {
+			return err
+		}
+		at := s.now()
+		if _, err := tx.Exec(ctx, archiveRoomRow, r.RoomID, at); err != nil {
+			return err
+		}
+		return emit(ctx, tx, []vezechat.Event{{
+			Type: vezechat.EventRoomArchived, RoomID: r.RoomID, UserID: r.Caller.UserID, Handle: r.Caller.Handle, At: at,
+		}}, r.Trace)
+	})
+	if err == nil {
+		s.signalOutbox()
+	}
+	return err
+}

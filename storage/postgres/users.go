@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/names"
+)
+
+const userColumns = `id, handle, email, email_verified, created_at`
+
+func scanUser(row pgx.Row) (u vezechat.User, err error) {
+	err = row.Scan(&u.ID, &u.Handle, &u.Email, &u.EmailVerified, &u.CreatedAt)
+	return u, err
+}
+
+// maxEmail is the longest address of RFC 5321 §4.5.3.1.
+const maxEmail = 254
+
+// EnsureUser implements vezechat.UserService.
+func (s *Store) EnsureUser(ctx context.Context, id vezechat.Identity) (vezechat.User, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	if id.Subject == "" || len(id.Subject) > 255 || len(id.Issuer) > 1024 || len(id.Email) > maxEmail {
+		return vezechat.User{}, vezechat.Errorf(vezechat.CodeBadRequest, "the identity is not usable")
+	}
+	u, err := s.knownUser(ctx, id)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return u, translate(err)
+	}
+	handle, err := names.Handle(id.Handle)
+	if err != nil {
+		return vezechat.User{}, err
+	}
+	u, err = s.newUser(ctx, id, handle)
+	return u, translate(err)
+}
+
+const selectIdentity = `
+SELECT ` + userColumns + ` FROM users WHERE issuer = $1 AND subject = $2`
+
+const updateEmail = `
+UPDATE users SET email = $3, email_verified = $4 WHERE issuer = $1 AND subject = $2
+RETURNING ` + userColumns
+
+// knownUser writes only when something changed: it is called at each sign-in.
+func (s *Store) knownUser(ctx context.Context, id vezechat.Identity) (vezechat.User, error) {
+	u, err := scanUser(s.pool.QueryRow(ctx, selectIdentity, id.Issuer, id.Subject))
+	if err != nil || u.Email == id.Email && u.EmailVerified == id.EmailVerified {
+		return u, err
+	}
+	return scanUser(s.pool.QueryRow(ctx, updateEmail, id.Issuer, id.Subject, id.Email, id.EmailVerified))
+}
+
+const insertUser = `
+INSERT INTO users (issuer, subject, handle, handle_key, handle_look, email, email_verified)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING
+RETURNING ` + userColumns
+
+// newUser tries the handle, then the handle with small numbers, then with random
+// ones. A conflict may also be the same identity at its first sight elsewhere.
+func (s *Store) newUser(ctx context.Context, id vezechat.Identity, handle names.Name) (vezechat.User, error) {
+	const tries = 24
+	for n := range tries {
+		h := handle
+		if n > 0 {
+			h = names.Numbered(handle, handleNumber(n))
+		}
+		u, err := scanUser(s.pool.QueryRow(ctx, insertUser, id.Issuer, id.Subject, h.Text, h.Key, h.Look, id.Email, id.EmailVerified))
+		if errors.Is(err, pgx.ErrNoRows) {
+			u, err = s.knownUser(ctx, id)
+		}
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return u, err
+		}
+	}
+	return vezechat.User{}, vezechat.Errorf(vezechat.CodeConflict, "no handle like %s is free", handle.Text)
+}
+
+func handleNumber(n int) string {
+	if n < 9 {
+		return strconv.Itoa(n + 1)
+	}
+	return strconv.Itoa(rand.IntN(1_000_000))
+}
+
+const selectUserByID = `
+SELECT ` + userColumns + ` FROM users WHERE id = $1`
+
+const selectUserByHandle = `
+SELECT ` + userColumns + ` FROM users WHERE handle_key = $1`
+
+// User implements vezechat.UserService. A handle is found however its letters
+// are cased, with or without its "@".
+func (s *Store) User(ctx context.Context, q vezechat.UserQuery) (vezechat.User, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	u, err := user(ctx, s.pool, q)
+	return u, translate(err)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func user(ctx context.Context, db querier, q vezechat.UserQuery) (u vezechat.User, err error) {
+	if q.ID != 0 {
+		u, err = scanUser(db.QueryRow(ctx, selectUserByID, q.ID))
+	} else {
+		u, err = userByHandle(ctx, db, q.Handle)
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return u, vezechat.Errorf(vezechat.CodeNotFound, "no such user")
+	}
+	return u, err
+}
+
+// userByHandle does not take one who merely looks like the one asked for.
+func userByHandle(ctx context.Context, db querier, handle string) (vezechat.User, error) {
+	h, err := names.Handle(handle)
+	if err != nil {
+		return vezechat.User{}, pgx.ErrNoRows
+	}
+	u, err := scanUser(db.QueryRow(ctx, selectUserByHandle, h.Key))
+	if err == nil && !names.Same(u.Handle, h.Text) {
+		return vezechat.User{}, pgx.ErrNoRows
+	}
+	return u, err
+}

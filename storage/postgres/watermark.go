@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+const (
+	pollEvery  = 40 * time.Millisecond // how often the position is read while somebody waits
+	waitAtMost = 2 * time.Second       // how long somebody waits for storage
+)
+
+// watermark is how far the log is known to be stored. The persister of this
+// process raises it; where the persister is another process, those who wait read
+// the position, all together once per pollEvery.
+type watermark struct {
+	read func(context.Context) (vezechat.Seq, error)
+
+	mu      sync.Mutex // guards what follows; nothing is called while it is held
+	seq     vezechat.Seq
+	end     vezechat.Seq // the log's end as last seen, 0: never
+	changed chan struct{}
+	polled  time.Time
+}
+
+func newWatermark(read func(context.Context) (vezechat.Seq, error)) *watermark {
+	return &watermark{read: read, changed: make(chan struct{})}
+}
+
+// raise makes seq known. Lower ones are ignored.
+func (w *watermark) raise(seq vezechat.Seq) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if seq <= w.seq {
+		return
+	}
+	w.seq = seq
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *watermark) saw(end vezechat.Seq) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = max(w.end, end)
+}
+
+// beyond reports whether seq is above the end that the log is known to have.
+func (w *watermark) beyond(seq vezechat.Seq) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end > 0 && seq > w.end
+}
+
+// wait returns true when seq is stored, false when it was not in waitAtMost.
+func (w *watermark) wait(ctx context.Context, seq vezechat.Seq) bool {
+	ctx, cancel := context.WithTimeout(ctx, waitAtMost)
+	defer cancel()
+	for {
+		stored, changed, poll := w.look(seq)
+		if stored {
+			return true
+		}
+		if poll {
+			if got, err := w.read(ctx); err == nil {
+				w.raise(got)
+				if got >= seq {
+					return true
+				}
+			}
+		}
+		t := time.NewTimer(pollEvery)
+		select {
+		case <-changed:
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		}
+		t.Stop()
+	}
+}
+
+// look says whether seq is stored, and if not, what closes at the next change
+// and whether it is this caller's turn to read the position.
+func (w *watermark) look(seq vezechat.Seq) (stored bool, changed <-chan struct{}, poll bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seq >= seq {
+		return true, nil, false
+	}
+	if now := time.Now(); now.Sub(w.polled) >= pollEvery {
+		w.polled, poll = now, true
+	}
+	return false, w.changed, poll
+}
