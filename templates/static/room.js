@@ -121,9 +121,12 @@ async function loadOlder() {
       older();
       log.removeAttribute("aria-busy");
     });
-  } catch { /* the link is still there */ }
-  loading = false;
+    loading = false;
+    top.disconnect();
+    top.observe($(".older")); // still in sight: go on
+  } catch { loading = false; /* the link is still there */ }
 }
+const top = new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) loadOlder(); }, { root: scroll, rootMargin: "200px" });
 
 // ---- who types, who is here
 
@@ -283,9 +286,8 @@ arrangeAll();
 connection(client);
 compose(client, toEnd);
 if (page.live) {
-  const oldest = $(".older");
-  oldest.addEventListener("click", (e) => { if (e.target.id === "older") { e.preventDefault(); loadOlder(); } });
-  new IntersectionObserver((seen) => { if (seen.some((x) => x.isIntersecting)) loadOlder(); }, { root: scroll, rootMargin: "200px" }).observe(oldest);
+  $(".older").addEventListener("click", (e) => { if (e.target.id === "older") { e.preventDefault(); loadOlder(); } });
+  top.observe($(".older"));
   client.join(page.room, { after: page.head, epoch: page.epoch });
   client.connect();
   read();

@@ -58,7 +58,6 @@ export class VezeClient {
   }
 
   get state() { return this.#state; }
-  get epoch() { return this.#epoch; }
   cursor(roomID) { return this.#rooms.get(roomID)?.cursor; }
   unsent(roomID) { return this.#queue.filter((q) => roomID === undefined || q.room_id === roomID).map((q) => ({ ...q })); }
 
