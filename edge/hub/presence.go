@@ -223,6 +223,24 @@ func (c *Conn) Who(id vezechat.RoomID) (wire.Presence, error) {
 	return m, nil
 }
 
+// Here returns who is in a room, as far as this edge knows: nobody when none of
+// its sockets is in it. At most wire.MaxRoster.
+func (h *Hub) Here(id vezechat.RoomID) []vezechat.UserID {
+	r := h.room(id)
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	all, _ := r.people.everyone()
+	r.mu.Unlock()
+	users := make([]vezechat.UserID, 0, len(all))
+	for u := range all {
+		users = append(users, u)
+	}
+	slices.Sort(users)
+	return users[:min(len(users), wire.MaxRoster)]
+}
+
 // Typing tells the room that the socket's user is writing: at most once in 2.5 s,
 // and in large rooms not at all.
 func (c *Conn) Typing(id vezechat.RoomID) {
