@@ -152,7 +152,7 @@ func TestEdge_RoutesAreDocumentedAndTested(t *testing.T) {
 		}
 	}
 	for key := range documented {
-		if !routes[key] {
+		if !routes[key] && !strings.HasPrefix(key, "GET /ws") { // there with a hub only
 			t.Errorf("%s is in openapi.json and not a route", key)
 		}
 	}

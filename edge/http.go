@@ -46,10 +46,7 @@ func (e *Edge) unprefix(c *fiber.Ctx) error {
 	if c.Locals(localPrefix) != nil {
 		return c.Next() // the second round
 	}
-	prefix := ""
-	if c.IsProxyTrusted() {
-		prefix = cleanPrefix(c.Get(headerPrefix))
-	}
+	prefix := prefixOf(c)
 	c.Locals(localPrefix, prefix)
 	if rest, ok := strings.CutPrefix(c.Path(), prefix); ok && prefix != "" && (rest == "" || rest[0] == '/') {
 		if rest == "" {
@@ -59,6 +56,14 @@ func (e *Edge) unprefix(c *fiber.Ctx) error {
 		return c.RestartRouting()
 	}
 	return c.Next()
+}
+
+// prefixOf is the path prefix that a trusted proxy tells of.
+func prefixOf(c *fiber.Ctx) string {
+	if !c.IsProxyTrusted() {
+		return ""
+	}
+	return cleanPrefix(c.Get(headerPrefix))
 }
 
 // cleanPrefix returns a path prefix without trailing slash, or "" for one that

@@ -228,6 +228,9 @@ func (e *Edge) report(c *fiber.Ctx, s Session) error {
 	if len(r.Reason) > maxReason {
 		return vezechat.Errorf(vezechat.CodeTooLarge, "reason: at most %d bytes", maxReason)
 	}
+	if err := e.cfg.Poster.Spend(s.Caller); err != nil {
+		return err
+	}
 	if err := e.cfg.Messages.Report(c.UserContext(), r); err != nil {
 		return err
 	}
@@ -242,18 +245,12 @@ func (e *Edge) search(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
-	q := vezechat.Search{
-		Caller: s.Caller, Query: p.String("q"), RoomID: vezechat.RoomID(p.ID("room")),
-		Before: p.Seq("before"), Limit: limitOf(p, defaultPage),
+	q, from, err := searchOf(p, s)
+	if err != nil {
+		return err
 	}
-	from := p.User("from")
-	switch {
-	case p.Err() != nil:
-		return p.Err()
-	case q.Query == "":
-		return vezechat.Errorf(vezechat.CodeBadRequest, "q: search for what?")
-	case len(q.Query) > maxQuery:
-		return vezechat.Errorf(vezechat.CodeTooLarge, "q: at most %d bytes", maxQuery)
+	if err := e.cfg.Poster.Spend(s.Caller); err != nil {
+		return err
 	}
 	if q.From = from.ID; from.Handle != "" {
 		u, err := e.cfg.Users.User(c.UserContext(), from)
@@ -270,4 +267,22 @@ func (e *Edge) search(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	return listed(c, "messages", found)
+}
+
+// searchOf reads what is searched for, and whose messages.
+func searchOf(p *params, s Session) (vezechat.Search, vezechat.UserQuery, error) {
+	q := vezechat.Search{
+		Caller: s.Caller, Query: p.String("q"), RoomID: vezechat.RoomID(p.ID("room")),
+		Before: p.Seq("before"), Limit: limitOf(p, defaultPage),
+	}
+	from := p.User("from")
+	switch {
+	case p.Err() != nil:
+		return q, from, p.Err()
+	case q.Query == "":
+		return q, from, vezechat.Errorf(vezechat.CodeBadRequest, "q: search for what?")
+	case len(q.Query) > maxQuery:
+		return q, from, vezechat.Errorf(vezechat.CodeTooLarge, "q: at most %d bytes", maxQuery)
+	}
+	return q, from, nil
 }

@@ -210,6 +210,15 @@ func (p *Poster) Typing(c vezechat.Caller, acc vezechat.Access) error {
 	return p.limit(c, acc, "", now)
 }
 
+// outside is the room of what is done in none.
+const outside vezechat.RoomID = -1
+
+// Spend counts something that costs the hub work and is done in no room, as a
+// search: CodeRateLimited.
+func (p *Poster) Spend(c vezechat.Caller) error {
+	return p.limit(c, vezechat.Access{Room: vezechat.Room{ID: outside}}, "", p.cfg.Now())
+}
+
 // message checks and limits a change, and returns the message it is about.
 func (p *Poster) message(ctx context.Context, c Change, act vezechat.Action) (vezechat.Message, error) {
 	now := p.cfg.Now()

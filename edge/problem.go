@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -82,6 +83,13 @@ func (e *Edge) fail(c *fiber.Ctx, err error) error {
 	if st == 0 {
 		st = status(ve.Code)
 	}
+	if st == http.StatusRequestEntityTooLarge && fe != nil {
+		swallow(c.Context().Conn())
+	}
+	if c.Locals(localPrefix) == nil { // refused before the first handler
+		c.Locals(localID, requestID(c))
+		c.Locals(localPrefix, prefixOf(c))
+	}
 	e.logFailure(c, ve)
 	e.metrics.errors.WithLabelValues(string(ve.Code)).Inc()
 	secure(c)
@@ -92,6 +100,33 @@ func (e *Edge) fail(c *fiber.Ctx, err error) error {
 		return e.failPage(c, st, ve)
 	}
 	return e.failProblem(c, st, ve)
+}
+
+// Bounds of what is read of a body that is refused for its size.
+const (
+	swallowMost = 16 << 20
+	swallowIdle = 250 * time.Millisecond
+	swallowTime = 2 * time.Second
+)
+
+// swallow reads what a client is still sending, for a while: closing a connection
+// with unread bytes resets it, and the client never reads why.
+func swallow(conn net.Conn) {
+	if conn == nil {
+		return
+	}
+	buf := make([]byte, 32<<10)
+	end := time.Now().Add(swallowTime)
+	for left := swallowMost; left > 0; {
+		if now := time.Now(); now.After(end) || conn.SetReadDeadline(now.Add(swallowIdle)) != nil {
+			return
+		}
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
 }
 
 // fiberMessage says what Fiber refused, without repeating the address.

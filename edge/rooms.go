@@ -69,6 +69,9 @@ func (e *Edge) createRoom(c *fiber.Ctx, s Session) error {
 	if err := checkRoom(p, r); err != nil {
 		return err
 	}
+	if err := e.cfg.Poster.Spend(s.Caller); err != nil {
+		return err
+	}
 	room, err := e.cfg.Rooms.CreateRoom(c.UserContext(), r)
 	if err != nil {
 		return err
@@ -310,6 +313,9 @@ func (e *Edge) openDM(c *fiber.Ctx, s Session) error {
 	}
 	if r.To == (vezechat.UserQuery{}) {
 		return vezechat.Errorf(vezechat.CodeBadRequest, "to: whom? a user id or a handle")
+	}
+	if err := e.cfg.Poster.Spend(s.Caller); err != nil {
+		return err
 	}
 	room, err := e.cfg.Rooms.OpenDM(c.UserContext(), r)
 	if err != nil {

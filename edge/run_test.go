@@ -54,7 +54,7 @@ func TestRun_ServesAndRefusesHugeBodies(t *testing.T) {
 	w := newWorld(t)
 	base, _ := w.serve(t)
 	c := client(t)
-	for _, size := range []int{edge.MaxBody + 1, 3 * edge.MaxBody} {
+	for _, size := range []int{edge.MaxBody + 1, 3 * edge.MaxBody, 12 * edge.MaxBody} {
 		req, err := http.NewRequest("POST", base+"/rooms", bytes.NewReader(bytes.Repeat([]byte("x"), size)))
 		must(t, err)
 		req.Header = w.as(alice)
@@ -143,4 +143,11 @@ func TestRun_CutsWhatDoesNotEnd(t *testing.T) {
 	if _, err := c.Get(base + "/health"); err == nil {
 		t.Error("it still serves")
 	}
+}
+
+func newRequest(t *testing.T, method, url string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	must(t, err)
+	return req
 }
