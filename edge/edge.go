@@ -38,6 +38,7 @@ const (
 	readTimeout    = 15 * time.Second
 	idleTimeout    = 75 * time.Second
 	drainTime      = 5 * time.Second
+	cutTime        = time.Second
 )
 
 // Config is what an edge needs. All but the fields marked optional must be set.
@@ -85,10 +86,12 @@ type Edge struct {
 	origins  map[string]bool
 	people   *people
 	metrics  *metrics
+	tracer   trace.Tracer // nil: no traces
 	openapi  []byte
 	base     context.Context // parent of every request's context
 	cut      context.CancelFunc
 	draining atomic.Bool
+	open     atomic.Int64 // requests being answered
 	sockets  atomic.Int64 // open, with or without identity
 }
 
@@ -108,6 +111,9 @@ func New(cfg Config) (*Edge, error) {
 	var err error
 	if e.openapi, err = loadOpenAPI(cfg.Version); err != nil {
 		return nil, err
+	}
+	if cfg.Tracer != nil {
+		e.tracer = cfg.Tracer.Tracer("vezeuniqverse.com/vezechat/edge")
 	}
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
@@ -141,7 +147,8 @@ func (e *Edge) fiberConfig() fiber.Config {
 		StrictRouting: true, CaseSensitive: true, UnescapePath: false,
 		BodyLimit: MaxBody, ReadBufferSize: maxHead,
 		ReadTimeout: readTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
-		EnableTrustedProxyCheck: true, TrustedProxies: proxies,
+		DisablePreParseMultipartForm: true, // a malformed form is a 400 of ours
+		EnableTrustedProxyCheck:      true, TrustedProxies: proxies,
 		ProxyHeader: fiber.HeaderXForwardedFor, EnableIPValidation: true,
 		ErrorHandler: e.fail,
 	}
@@ -164,11 +171,12 @@ func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	e.draining.Store(true)
-	err := e.app.ShutdownWithTimeout(e.cfg.DrainTime)
-	if err != nil {
-		e.cut()
-		e.cfg.Logger.Warn("requests were cut at the end of the drain time", "after", e.cfg.DrainTime, "err", err)
+	if err := e.app.ShutdownWithTimeout(e.cfg.DrainTime); err != nil {
+		e.cfg.Logger.Warn("requests are cut at the end of the drain time", "after", e.cfg.DrainTime, "err", err)
 	}
+	e.cut()
+	e.settle()
+	_ = ln.Close() // when ctx ended before the server had it
 	<-served
 	return e.awaitSockets()
 }
@@ -183,6 +191,22 @@ func (e *Edge) awaitSockets() error {
 		}
 	}
 	return nil
+}
+
+// settle waits until the requests that were cut have noticed. Those that do not
+// within the time are defects: whatever they call has no deadline.
+func (e *Edge) settle() {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(cutTime)
+	for e.open.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-end:
+			e.cfg.Logger.Error("requests do not end when they are cut", "open", e.open.Load())
+			return
+		}
+	}
 }
 
 // Drain makes /readyz answer no, so that no new work is sent here.

@@ -40,13 +40,22 @@ type fakeRoom struct {
 }
 
 func newFakeHub(now func() time.Time) *fakeHub {
-	h := &fakeHub{now: now, ids: map[string]vezechat.Seq{}, asked: map[string]int{}}
+	h := &fakeHub{now: now}
+	h.reset()
+	return h
+}
+
+// reset brings the hub back to its first day.
+func (h *fakeHub) reset() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ids, h.asked, h.seq = map[string]vezechat.Seq{}, map[string]int{}, 0
+	h.users, h.rooms, h.entries, h.events, h.created, h.reports, h.searches = nil, nil, nil, nil, nil, nil, nil
 	for _, name := range []string{alice, bob, eve} {
 		h.users = append(h.users, vezechat.User{ID: vezechat.UserID(len(h.users) + 1), Handle: "@" + name})
 	}
 	h.room("Lobby", vezechat.KindGlobal, map[vezechat.UserID]vezechat.Role{2: vezechat.RoleMember})
 	h.room("Guild", vezechat.KindGuild, map[vezechat.UserID]vezechat.Role{1: vezechat.RoleOwner, 2: vezechat.RoleMember})
-	return h
 }
 
 func (h *fakeHub) room(name string, kind vezechat.RoomKind, members map[vezechat.UserID]vezechat.Role) *fakeRoom {

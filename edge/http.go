@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"net/http"
 	"net/textproto"
 	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/gofiber/contrib/otelfiber/v2"
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"vezeuniqverse.com/vezechat"
@@ -35,12 +38,7 @@ const (
 	headerQNet      = "X-Qnet-"
 )
 
-func (e *Edge) middleware() {
-	e.app.Use(e.unprefix, e.observe)
-	if e.cfg.Tracer != nil {
-		e.app.Use(otelfiber.Middleware(otelfiber.WithTracerProvider(e.cfg.Tracer)))
-	}
-}
+func (e *Edge) middleware() { e.app.Use(e.unprefix, e.observe) }
 
 // unprefix learns the path prefix that a trusted proxy took away, and takes it
 // away where the proxy did not.
@@ -88,13 +86,16 @@ func prefix(c *fiber.Ctx) string {
 	return s
 }
 
-// observe gives a request its id, deadline and headers, counts it, and stops
-// errors and panics: none gets past it.
+// observe gives a request its id, deadline, span and headers, counts it, and
+// stops errors and panics: none gets past it.
 func (e *Edge) observe(c *fiber.Ctx) error {
+	e.open.Add(1)
+	defer e.open.Add(-1)
 	start := time.Now()
 	c.Locals(localID, requestID(c))
 	ctx, cancel := context.WithTimeout(e.base, requestTimeout)
 	defer cancel()
+	ctx, end := e.span(ctx, c)
 	c.SetUserContext(ctx)
 	secure(c)
 	if err := e.recovered(c); err != nil {
@@ -102,11 +103,35 @@ func (e *Edge) observe(c *fiber.Ctx) error {
 			return err
 		}
 	}
-	took, route := time.Since(start), routeOf(c)
-	e.metrics.request(route, c.Method(), c.Response().StatusCode(), took)
+	took, route, st := time.Since(start), routeOf(c), c.Response().StatusCode()
+	end(route, st)
+	e.metrics.request(route, c.Method(), st, took)
 	e.cfg.Logger.Debug("request", "method", c.Method(), "path", c.Path(), "route", route,
-		"status", c.Response().StatusCode(), "took", took, "ip", c.IP(), "request_id", c.Locals(localID))
+		"status", st, "took", took, "ip", c.IP(), "request_id", c.Locals(localID))
 	return nil
+}
+
+// span begins the span of a request, a child of the caller's, and returns how to
+// end it. It is our own, not otelfiber's: that one writes the query string into
+// the span, and commands may come in the query.
+func (e *Edge) span(ctx context.Context, c *fiber.Ctx) (context.Context, func(route string, st int)) {
+	if e.tracer == nil {
+		return ctx, func(string, int) {}
+	}
+	carrier := propagation.MapCarrier{"traceparent": c.Get("traceparent"), "tracestate": c.Get("tracestate")}
+	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
+	ctx, span := e.tracer.Start(ctx, c.Method(), trace.WithSpanKind(trace.SpanKindServer))
+	return ctx, func(route string, st int) {
+		span.SetName(c.Method() + " " + route)
+		span.SetAttributes(
+			attribute.String("http.request.method", c.Method()), attribute.String("http.route", route),
+			attribute.Int("http.response.status_code", st),
+		)
+		if st >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
 }
 
 // recovered runs the handlers and turns a panic into an error.

@@ -54,7 +54,7 @@ func (c *clock) Add(d time.Duration) {
 // world is an edge with a hub behind it that fits into a test: the services and
 // the log in one struct. The real ones have suites of their own.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	edge  *edge.Edge
 	hub   *fakeHub
 	clock *clock
@@ -92,8 +92,7 @@ const (
 
 func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	t.Helper()
-	w := &world{clock: &clock{at: start}, logs: &safeBuffer{}, reg: prometheus.NewRegistry()}
-	w.t, _ = t.(*testing.T)
+	w := &world{t: t, clock: &clock{at: start}, logs: &safeBuffer{}, reg: prometheus.NewRegistry()}
 	w.hub = newFakeHub(w.clock.Now)
 	pages, err := templates.New(templates.Config{Now: w.clock.Now})
 	must(t, err)
