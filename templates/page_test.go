@@ -217,6 +217,33 @@ func TestRoomPage_ScrolledUp(t *testing.T) {
 	})
 }
 
+// TestRoomPage_PresenceAndTyping: the roster follows whole lists, changes and bare
+// numbers; who types is named until their message comes.
+func TestRoomPage_PresenceAndTyping(t *testing.T) {
+	t.Parallel()
+	h := newRoomHub(t)
+	h.onFrame = func(c *conn, f frame) bool {
+		if f["type"] != "who" {
+			return false
+		}
+		c.send(frame{"type": "ok", "ref": f["ref"], "room_id": 17, "count": 1, "users": []frame{{"id": 981, "handle": "@pilot"}}})
+		return true
+	}
+	ctx := openRoom(t, h)
+	until(t, ctx, `document.querySelector("#here").textContent === "1" && document.querySelector("#people .here").textContent.includes("@pilot")`)
+	h.tell(frame{"type": "presence", "room_id": 17, "delta": true, "joined": []frame{{"id": 982, "handle": "@nova"}, {"id": 990, "handle": "@<b>x"}}, "count": 3})
+	until(t, ctx, `document.querySelector("#here").textContent === "3" && document.querySelectorAll("#people .here").length === 3 && document.querySelector("#people").textContent.includes("@<b>x")`)
+	h.tell(frame{"type": "presence", "room_id": 17, "delta": true, "left": []frame{{"id": 982, "handle": "@nova"}}, "count": 2})
+	until(t, ctx, `document.querySelectorAll("#people .here").length === 2`)
+	h.tell(frame{"type": "presence", "room_id": 17, "count": 1200})
+	until(t, ctx, `document.querySelector("#here").textContent === "1200"`)
+	h.tell(frame{"type": "typing", "room_id": 17, "user_id": 982, "handle": "@nova"})
+	h.tell(frame{"type": "typing", "room_id": 17, "user_id": 981, "handle": "@pilot"})
+	until(t, ctx, `document.querySelector("#typing").textContent === "@nova is typing…"`)
+	h.say(982, "@nova", "there", "")
+	until(t, ctx, `document.querySelector("#typing").textContent === ""`)
+}
+
 // TestRoomPage_HubRestarts: the log came back as another one; the page loads the
 // room again and goes on, and a text typed meanwhile arrives once.
 func TestRoomPage_HubRestarts(t *testing.T) {
