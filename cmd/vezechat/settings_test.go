@@ -13,7 +13,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if args := os.Getenv(childEnv); args != "" {
+		beProgram(args)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // parse returns what serve would be run with.
 func parse(t *testing.T, env map[string]string, file string, args ...string) (*serveCmd, error) {
