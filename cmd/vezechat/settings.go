@@ -208,7 +208,7 @@ func environ(pairs []string) map[string]string {
 // newSource reads the file unless the process is said to be prod.
 func newSource(args []string, env map[string]string, file string) (*source, error) {
 	s := &source{env: env}
-	if env["ENV"] == "prod" || slices.Contains(args, "--env=prod") || slices.Contains(args, "prod") {
+	if prod(args, env) {
 		return s, nil
 	}
 	m, err := godotenv.Read(file)
@@ -220,6 +220,19 @@ func newSource(args []string, env map[string]string, file string) (*source, erro
 	}
 	s.file = m
 	return s, nil
+}
+
+// prod reads ahead of the parser: a flag decides whether the file is read at all.
+func prod(args []string, env map[string]string) bool {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--env="); ok {
+			return v == "prod"
+		}
+		if a == "--env" && i+1 < len(args) {
+			return args[i+1] == "prod"
+		}
+	}
+	return env["ENV"] == "prod"
 }
 
 // lookup returns a setting; an empty one is none.
