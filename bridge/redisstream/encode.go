@@ -95,15 +95,3 @@ func (m *Mirror) delay(r vezechat.Record) {
 		m.metrics.delay.Observe(m.cfg.Clock().Sub(e.At).Seconds())
 	}
 }
-
-// trace adds the last leg to the traces of a chunk's events.
-func (m *Mirror) trace(chunk []vezechat.Record, started time.Time) {
-	for _, r := range chunk {
-		if r.Trace.Traceparent == "" {
-			continue
-		}
-		ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": r.Trace.Traceparent})
-		_, span := otel.Tracer("vezechat/redisstream").Start(ctx, "mirror to redis", trace.WithTimestamp(started), trace.WithSpanKind(trace.SpanKindProducer))
-		span.End()
-	}
-}

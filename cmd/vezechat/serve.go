@@ -116,7 +116,7 @@ func (h *hub) busPart() part {
 			return err
 		}
 		defer b.Close()
-		if err := b.Setup(ctx, bus.Streams{}); err != nil {
+		if err := b.Setup(ctx, bus.Streams{Replicas: h.NatsReplicas}); err != nil {
 			return err
 		}
 		h.bus = b

@@ -34,6 +34,7 @@ type settings struct {
 	NatsURL          string `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
 	NatsListen       string `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
 	NatsSync         string `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
+	NatsReplicas     int    `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
 	DomainGate       string `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
 	OIDCClientID     string `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
@@ -72,6 +73,7 @@ func (s *settings) Validate() error {
 		named("NATS_URL", isServers(s.NatsURL)),
 		named("NATS_LISTEN", isListen(s.NatsListen)),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
+		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
@@ -171,6 +173,13 @@ func isListen(v string) error {
 		return fmt.Errorf("%q is not host:port", vezechat.Clip(v, 64))
 	}
 	return isPort(port)
+}
+
+func isReplicas(n int) error {
+	if slices.Contains([]int{0, 1, 3, 5}, n) {
+		return nil
+	}
+	return fmt.Errorf("%d is not 0, 1, 3 or 5", n)
 }
 
 func isDomain(v string) error {
