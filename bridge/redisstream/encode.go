@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 
 	"vezeuniqverse.com/vezechat"
 )

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/svc"
+	"vezeuniqverse.com/vezechat/storage"
 	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
@@ -38,10 +42,24 @@ func (h *hub) storagePart() part {
 		}
 		defer srv.Close()
 		h.health.add("postgres", h.has("edge"), store.Ping)
-		ready()
-		<-ctx.Done()
-		return nil
+		role := storage.New(storage.Config{
+			Store: store, Reader: h.bus, Log: h.bus, Advancer: h.bus, Beater: beater{h.bus, h.log}, Logger: h.log, Registerer: h.reg,
+		})
+		return role.Run(ctx, ready)
 	}}
+}
+
+// beater tells everyone on the bus how far storage is.
+type beater struct {
+	bus *bus.Bus
+	log *slog.Logger
+}
+
+// Beat is that of storage.Beater. A beat that is not sent is followed by another.
+func (b beater) Beat(_ context.Context, beat vezechat.StorageBeat) {
+	if err := b.bus.Beat("storage", beat); err != nil {
+		b.log.Debug("beat not sent", "err", err)
+	}
 }
 
 func migrate(ctx context.Context, url string) error {
