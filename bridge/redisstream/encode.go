@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-
 	"vezeuniqverse.com/vezechat"
 )
 
