@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // Poster is what people do in rooms, the same for HTTP and sockets: it checks,
@@ -249,11 +250,13 @@ func (p *Poster) change(ctx context.Context, c Change, e vezechat.Event) (vezech
 }
 
 func (p *Poster) append(ctx context.Context, id string, e *vezechat.Event, tr vezechat.Trace) (vezechat.Ack, error) {
+	ctx, tr, end := spans.Begin(ctx, "append "+string(e.Type), tr)
 	if !tr.Empty() {
 		e.Trace = &tr
 	}
 	payload := vezechat.AppendEvent(make([]byte, 0, 256+len(e.Text)), e)
 	ack, err := p.cfg.Log.Append(ctx, vezechat.Entry{Subject: vezechat.RoomSubject(e.RoomID), ID: asciiID(id), Payload: payload, Trace: tr})
+	end(err)
 	result := "stored"
 	switch {
 	case err != nil:

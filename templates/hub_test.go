@@ -56,6 +56,7 @@ type hub struct {
 	frames  []frame
 	onFrame func(c *conn, f frame) bool // true: dealt with
 	deaf    bool                        // answers nothing at all
+	posted  chan<- string               // texts that came by form
 }
 
 type conn struct {
@@ -90,6 +91,7 @@ func newHub(t *testing.T, page func(h *hub, w http.ResponseWriter, r *http.Reque
 	mux.Handle("GET /proxy/chat/static/", http.StripPrefix("/proxy/chat/static/", http.FileServerFS(pages.Static())))
 	mux.HandleFunc("GET /proxy/chat/ws", h.socket)
 	mux.HandleFunc("GET /proxy/chat/rooms/17/messages", h.history)
+	mux.HandleFunc("POST /proxy/chat/rooms/17/messages", h.form)
 	mux.HandleFunc("GET /favicon.ico", http.NotFound)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -209,6 +211,11 @@ func (h *hub) head() int {
 
 // take stores a text once for each nonce, as the hub's log does.
 func (h *hub) take(c *conn, f frame) {
+	id, dup := h.store(f)
+	c.send(frame{"type": "ok", "ref": f["ref"], "message_id": id, "duplicate": dup})
+}
+
+func (h *hub) store(f frame) (int, bool) {
 	nonce := fmt.Sprint(f["nonce"])
 	h.mu.Lock()
 	h.sends = append(h.sends, nonce)
@@ -217,7 +224,7 @@ func (h *hub) take(c *conn, f frame) {
 	if !dup {
 		id = h.say(981, "@pilot", fmt.Sprint(f["text"]), nonce)
 	}
-	c.send(frame{"type": "ok", "ref": f["ref"], "message_id": id, "duplicate": dup})
+	return id, dup
 }
 
 // add appends to the log without telling anybody: sequences have holes, as those
@@ -263,6 +270,16 @@ func (h *hub) each(fn func(c *conn)) {
 	for _, c := range all {
 		fn(c)
 	}
+}
+
+func (h *hub) form(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	posted := h.posted
+	h.mu.Unlock()
+	if posted != nil {
+		posted <- r.PostFormValue("_csrf") + "|" + r.PostFormValue("nonce") + "|" + r.PostFormValue("text")
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // history answers from the created events alone.

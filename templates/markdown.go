@@ -138,7 +138,10 @@ func writeEscaped(w util.BufWriter, c byte) {
 }
 
 // The grammar of addresses, letter for letter that of static/markdown.js.
-const urlPattern = `https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?#](?:[A-Za-z0-9\p{L}\p{N}\p{M}\-._~:/?#@!$&'*+,;=()]|%[0-9A-Fa-f]{2})*)?`
+const (
+	urlChar    = `(?:[\p{L}\p{N}\p{M}\-._~:/?@!$&'*+,;=()]|%[0-9A-Fa-f]{2})`
+	urlPattern = `https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?]` + urlChar + `*)?(?:#` + urlChar + `*)?`
+)
 
 var (
 	labelRE = regexp.MustCompile(`^\[([^\[\]` + "`" + `]{1,200})\]\((` + urlPattern + `)\)`)
@@ -247,11 +250,14 @@ func escapeURL(u []byte) []byte {
 	u = bytes.TrimSuffix(u, []byte("#")) // net/url, and so bluemonday, drops it
 	var out []byte
 	for _, c := range u {
-		if c >= 0x80 {
+		switch {
+		case c >= 0x80:
 			out = fmt.Appendf(out, "%%%02X", c)
-			continue
+		case c == '&': // goldmark resolves entities in addresses
+			out = append(out, "&amp;"...)
+		default:
+			out = append(out, c)
 		}
-		out = append(out, c)
 	}
 	return out
 }

@@ -54,7 +54,7 @@ func newStatic() (*Static, error) {
 
 // remark is a comment, alone on its line or at its end; one with a quote in it may
 // be part of a string and stays.
-var remark = regexp.MustCompile("(^| )// ?[^\"'`]*$")
+var remark = regexp.MustCompile("( /\\* [^\"'`*/]* \\*/)|(^| )// ?[^\"'`]*$")
 
 // slim leaves out what only readers of a script need: indentation, blank lines and
 // comments. The scripts keep each template literal on one line.

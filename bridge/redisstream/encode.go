@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
-
 	"vezeuniqverse.com/vezechat"
 )
 
@@ -93,17 +89,5 @@ func (m *Mirror) delay(r vezechat.Record) {
 	}
 	if json.Unmarshal(r.Payload, &e) == nil && !e.At.IsZero() {
 		m.metrics.delay.Observe(m.cfg.Clock().Sub(e.At).Seconds())
-	}
-}
-
-// trace adds the last leg to the traces of a chunk's events.
-func (m *Mirror) trace(chunk []vezechat.Record, started time.Time) {
-	for _, r := range chunk {
-		if r.Trace.Traceparent == "" {
-			continue
-		}
-		ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": r.Trace.Traceparent})
-		_, span := otel.Tracer("vezechat/redisstream").Start(ctx, "mirror to redis", trace.WithTimestamp(started), trace.WithSpanKind(trace.SpanKindProducer))
-		span.End()
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // Defaults of Config.
@@ -269,7 +270,7 @@ func (m *Mirror) step(ctx context.Context, pos *position, chunk []vezechat.Recor
 			m.chain.add(chunk)
 			m.metrics.batch(len(entries), m.cfg.Clock().Sub(started))
 			m.delay(chunk[0])
-			m.trace(chunk, started)
+			spans.Mark(ctx, "mirror", chunk, started)
 			return nil
 		}
 		if err := m.adopt(pos, found); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -22,51 +23,57 @@ type health struct {
 	checks []check
 }
 
-// check tells why a part of the process is not ready; nil when it is.
+// check tells why a part of the process is not ready; nil when it is. The process
+// serves without an optional one, not as well.
 type check struct {
-	name string
-	fn   func(context.Context) error
+	name     string
+	optional bool
+	fn       func(context.Context) error
+}
+
+// result is what a check came to.
+type result struct {
+	name     string
+	optional bool
+	err      error
 }
 
 const checkTimeout = 2 * time.Second
 
-func (h *health) add(name string, fn func(context.Context) error) {
+func (h *health) add(name string, optional bool, fn func(context.Context) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.checks = append(h.checks, check{name, fn})
+	h.checks = append(h.checks, check{name, optional, fn})
 }
 
-// names lists the checks.
-func (h *health) names() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	names := make([]string, len(h.checks))
-	for i, c := range h.checks {
-		names[i] = c.name
-	}
-	return names
-}
-
-// problems returns what is not ready, by the name of the part, and why.
-func (h *health) problems(ctx context.Context) map[string]string {
+// results asks every part, side by side, for 2 s at most.
+func (h *health) results(ctx context.Context) []result {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	h.mu.Lock()
 	checks := h.checks
 	h.mu.Unlock()
-	errs := make([]error, len(checks))
+	out := make([]result, len(checks)+1)
+	out[0] = result{name: "process"}
+	if !h.up.Load() {
+		out[0].err = errNotUp
+	}
 	var wg sync.WaitGroup
 	for i, c := range checks {
-		wg.Go(func() { errs[i] = c.fn(ctx) })
+		wg.Go(func() { out[i+1] = result{c.name, c.optional, c.fn(ctx)} })
 	}
 	wg.Wait()
+	return out
+}
+
+var errNotUp = errors.New("starting or stopping")
+
+// problems returns what is not ready, by the name of the part, and why.
+func (h *health) problems(ctx context.Context) map[string]string {
 	out := map[string]string{}
-	if !h.up.Load() {
-		out["process"] = "starting or stopping"
-	}
-	for i, err := range errs {
-		if err != nil {
-			out[checks[i].name] = err.Error()
+	for _, r := range h.results(ctx) {
+		if r.err != nil {
+			out[r.name] = r.err.Error()
 		}
 	}
 	return out

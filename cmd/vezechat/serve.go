@@ -87,6 +87,7 @@ func (h *hub) parts() []part {
 		{pgHere, h.postgresPart()},
 		{redisHere, h.redisPart()},
 		{true, h.busPart()},
+		{h.has("storage"), h.storagePart()},
 		{h.has("bridge"), h.bridgePart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},
@@ -115,11 +116,11 @@ func (h *hub) busPart() part {
 			return err
 		}
 		defer b.Close()
-		if err := b.Setup(ctx, bus.Streams{}); err != nil {
+		if err := b.Setup(ctx, bus.Streams{Replicas: h.NatsReplicas}); err != nil {
 			return err
 		}
 		h.bus = b
-		h.health.add("nats", func(context.Context) error {
+		h.health.add("nats", false, func(context.Context) error {
 			if !b.Connected() {
 				return errors.New("not connected")
 			}
@@ -141,7 +142,7 @@ func (h *hub) bridgePart() part {
 		defer rd.Close()
 		m := redisstream.New(redisstream.Config{Redis: rd, Reader: h.bus, Log: h.bus, Chain: h.bus,
 			MaxLen: redisstream.DefaultMaxLen, Logger: h.log, Registerer: h.reg})
-		h.health.add("bridge", func(context.Context) error { return m.Ready() })
+		h.health.add("bridge", h.has("edge"), func(context.Context) error { return m.Ready() })
 		return m.Run(ctx, ready)
 	}}
 }

@@ -34,6 +34,7 @@ type settings struct {
 	NatsURL          string `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
 	NatsListen       string `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
 	NatsSync         string `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
+	NatsReplicas     int    `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
 	DomainGate       string `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
 	OIDCClientID     string `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
@@ -72,6 +73,7 @@ func (s *settings) Validate() error {
 		named("NATS_URL", isServers(s.NatsURL)),
 		named("NATS_LISTEN", isListen(s.NatsListen)),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
+		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
@@ -173,6 +175,13 @@ func isListen(v string) error {
 	return isPort(port)
 }
 
+func isReplicas(n int) error {
+	if slices.Contains([]int{0, 1, 3, 5}, n) {
+		return nil
+	}
+	return fmt.Errorf("%d is not 0, 1, 3 or 5", n)
+}
+
 func isDomain(v string) error {
 	if strings.ContainsAny(v, "/: \t") || v != "" && !strings.Contains(v, ".") {
 		return fmt.Errorf("%q is not a domain", vezechat.Clip(v, 64))
@@ -208,7 +217,7 @@ func environ(pairs []string) map[string]string {
 // newSource reads the file unless the process is said to be prod.
 func newSource(args []string, env map[string]string, file string) (*source, error) {
 	s := &source{env: env}
-	if env["ENV"] == "prod" || slices.Contains(args, "--env=prod") || slices.Contains(args, "prod") {
+	if prod(args, env) {
 		return s, nil
 	}
 	m, err := godotenv.Read(file)
@@ -220,6 +229,19 @@ func newSource(args []string, env map[string]string, file string) (*source, erro
 	}
 	s.file = m
 	return s, nil
+}
+
+// prod reads ahead of the parser: a flag decides whether the file is read at all.
+func prod(args []string, env map[string]string) bool {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--env="); ok {
+			return v == "prod"
+		}
+		if a == "--env" && i+1 < len(args) {
+			return args[i+1] == "prod"
+		}
+	}
+	return env["ENV"] == "prod"
 }
 
 // lookup returns a setting; an empty one is none.

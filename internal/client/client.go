@@ -177,7 +177,7 @@ func (c *Client) Err() error {
 func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	d := websocket.Dialer{HandshakeTimeout: dialTimeout, ReadBufferSize: 4096, WriteBufferSize: 1024}
+	d := websocket.Dialer{HandshakeTimeout: dialTimeout, ReadBufferSize: 4096, WriteBufferSize: 1024, Subprotocols: []string{"veze.v1"}}
 	conn, resp, err := d.DialContext(ctx, c.url, http.Header{"Authorization": {"Bearer " + c.cfg.Token}})
 	if err != nil {
 		return nil, refused(resp, err)

@@ -213,6 +213,6 @@ func freePort(ctx context.Context, want int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a "tcp" listener
+	port := l.Addr().(*net.TCPAddr).Port
 	return port, l.Close()
 }

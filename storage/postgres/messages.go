@@ -16,7 +16,7 @@ import (
 // no text here already. g is the message, q the one it answers, a its reactions.
 const messageColumns = `
 g.message_id, g.user_id, g.handle,
-CASE WHEN g.deleted_at IS NULL AND g.hidden_at IS NULL THEN g.text ELSE '' END,
+CASE WHEN g.deleted_at IS NULL AND g.hidden_at IS NULL THEN coalesce(g.text, '') ELSE '' END,
 g.created_at, g.edited_at, g.deleted_at IS NOT NULL, g.hidden_at IS NOT NULL, g.flags, g.reply_to, coalesce(g.nonce, ''),
 q.user_id, q.handle,
 CASE WHEN q.deleted_at IS NULL AND q.hidden_at IS NULL THEN left(q.text, 120) ELSE '' END,

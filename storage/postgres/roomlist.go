@@ -10,14 +10,19 @@ import (
 )
 
 // unreadTables count, up to $3, what user $1 has not read in room r, if m says
-// that they are a member. p is the read position, u the count.
+// that they are a member. p is the read position, u the count. Their own messages
+// do not count, and are looked past only so far: whoever wrote the last 500 in a
+// room must not make each listing read them all.
 const unreadTables = `
 LEFT JOIN read_positions p ON p.user_id = m.user_id AND p.room_id = r.id
 LEFT JOIN LATERAL (
     SELECT count(*) AS n FROM (
-        SELECT 1 FROM messages g
-        WHERE g.room_id = r.id AND g.message_id > coalesce(p.seq, 0) AND g.user_id <> $1
-          AND g.deleted_at IS NULL AND g.hidden_at IS NULL
+        SELECT 1 FROM (
+            SELECT n.user_id, n.deleted_at, n.hidden_at FROM messages n
+            WHERE n.room_id = r.id AND n.message_id > coalesce(p.seq, 0)
+            ORDER BY n.message_id DESC LIMIT 5 * $3
+        ) g
+        WHERE g.user_id <> $1 AND g.deleted_at IS NULL AND g.hidden_at IS NULL
         LIMIT $3
     ) c
 ) u ON m.user_id IS NOT NULL AND h.last_seq > coalesce(p.seq, 0)`

@@ -61,7 +61,7 @@ export function compose(client, sent) {
     e.preventDefault();
     const text = box.value.trim();
     if (!text || count() < 0) return;
-    if (!client.send(page.room, text, { reply_to: +replyTo.value || undefined })) return void (left.textContent = "Too much is waiting");
+    if (!client.send(page.room, text, { reply_to: +replyTo.value || undefined })) return void (left.textContent = "Queue is full");
     box.value = "";
     typed = 0;
     keep();

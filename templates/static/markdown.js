@@ -3,7 +3,7 @@
 // enters the page as text nodes; the only attribute made from it is an http(s)
 // address.
 
-const URL_SRC = "https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?#](?:[A-Za-z0-9\\p{L}\\p{N}\\p{M}\\-._~:/?#@!$&'*+,;=()]|%[0-9A-Fa-f]{2})*)?";
+const URL_SRC = "https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?]CHAR*)?(?:#CHAR*)?".replaceAll("CHAR", () => "(?:[\\p{L}\\p{N}\\p{M}\\-._~:/?@!$&'*+,;=()]|%[0-9A-Fa-f]{2})");
 const LABEL = new RegExp("\\[([^\\[\\]`]{1,200})\\]\\((" + URL_SRC + ")\\)", "uy");
 const BARE = new RegExp(URL_SRC, "uy");
 const SPACE = /[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
@@ -83,10 +83,9 @@ function tokens(s) {
   while (i < s.length) {
     const c = s[i];
     let m;
-    if (c === "\\" && i + 1 < s.length) {
-      const n = String.fromCodePoint(s.codePointAt(i + 1));
-      text += c + n;
-      i += 1 + n.length;
+    if (c === "\\" && /[!-/:-@[-`{-~]/.test(s[i + 1] ?? "")) {
+      text += c + s[i + 1];
+      i += 2;
     } else if (c === "`") {
       push(...code(s, i));
     } else if (c === "*" || c === "_") {

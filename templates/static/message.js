@@ -11,11 +11,8 @@ export const find = (id) => document.getElementById("m" + id);
 export const list = () => $$(":scope > .msg", log);
 const show = (node, yes) => { node.hidden = !yes; };
 
-export function avatar(id, handle) {
-  const e = el("span", { className: "avatar hue" + (id % 8) }, (/[\p{L}\p{N}]/u.exec(handle)?.[0] ?? "?").toUpperCase());
-  e.setAttribute("aria-hidden", "true");
-  return e;
-}
+export const avatar = (id, handle) => el("span", { className: "avatar hue" + (id % 8), ariaHidden: "true" },
+  (/[\p{L}\p{N}]/u.exec(handle)?.[0] ?? "?").toUpperCase());
 
 // fill writes a message (as GET /rooms/{id}/messages gives it) into its element.
 export function fill(li, m) {

@@ -51,7 +51,7 @@ client.on("event", (e) => {
   if (!end) came(made);
   else { trim(); read(); }
 });
-client.on("joined", ({ head }) => { settle(client, Math.min(head, client.cursor(page.room))); client.tell({ type: "who", room_id: page.room }); });
+client.on("joined", ({ head }) => { settle(client, Math.min(head, client.cursor(page.room))); client.request({ type: "who", room_id: page.room }).then(present).catch(() => {}); });
 client.on("reset", reload);
 client.on("gone", () => { location.href = page.base + "/rooms"; });
 
@@ -121,9 +121,12 @@ async function loadOlder() {
       older();
       log.removeAttribute("aria-busy");
     });
-  } catch { /* the link is still there */ }
-  loading = false;
+    loading = false;
+    top.disconnect();
+    top.observe($(".older")); // still in sight: go on
+  } catch { loading = false; /* the link is still there */ }
 }
+const top = new IntersectionObserver((seen) => { if (seen.at(-1).isIntersecting) loadOlder(); }, { root: scroll, rootMargin: "200px" });
 
 // ---- who types, who is here
 
@@ -146,19 +149,15 @@ client.on("typing", (f) => {
 const people = new Map((page.members ?? []).map((m) => [m.id, m]));
 const here = new Set($$("#people .here").map((li) => +li.dataset.user));
 
-const arrive = ({ user_id: id, handle }) => { here.add(id); people.has(id) || people.set(id, { id, handle }); };
-
-// presence comes whole (users, count) or as a change (user_id, online).
-client.on("presence", (f) => {
+// present takes who is here: all of them, a change, or in big rooms a number.
+function present(f) {
   if (f.room_id !== page.room) return;
-  const users = f.users ?? f.online;
-  if (Array.isArray(users)) {
-    here.clear();
-    users.forEach(arrive);
-  } else if (f.online || f.state === "online") arrive(f);
-  else here.delete(f.user_id);
+  if (!f.delta) here.clear();
+  for (const p of f.users ?? f.joined ?? []) { here.add(p.id); people.has(p.id) || people.set(p.id, p); }
+  for (const p of f.left ?? []) here.delete(p.id);
   roster(f.count);
-});
+}
+client.on("presence", present);
 
 function member(e) {
   if (e.type === "room.member.joined") people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role });
@@ -283,9 +282,8 @@ arrangeAll();
 connection(client);
 compose(client, toEnd);
 if (page.live) {
-  const oldest = $(".older");
-  oldest.addEventListener("click", (e) => { if (e.target.id === "older") { e.preventDefault(); loadOlder(); } });
-  new IntersectionObserver((seen) => { if (seen.some((x) => x.isIntersecting)) loadOlder(); }, { root: scroll, rootMargin: "200px" }).observe(oldest);
+  $(".older").addEventListener("click", (e) => { if (e.target.id === "older") { e.preventDefault(); loadOlder(); } });
+  top.observe($(".older"));
   client.join(page.room, { after: page.head, epoch: page.epoch });
   client.connect();
   read();

@@ -7,17 +7,19 @@ const MOST = 100;
 const counts = new Map((page.rooms ?? []).map((r) => [r.id, r.unread]));
 const card = (id) => $(`.card[data-room="${id}"]`);
 
+const label = (n) => n >= MOST ? MOST - 1 + "+" : n;
+
 function show(id) {
   const n = counts.get(id), li = card(id);
   if (!li) return;
   li.classList.toggle("unread", n > 0);
   $(".badge", li).hidden = !n;
-  $(".badge span", li).textContent = n >= MOST ? MOST - 1 + "+" : n;
+  $(".badge span", li).textContent = label(n);
 }
 
 function title() {
   const all = [...counts.values()].reduce((a, b) => a + b, 0);
-  document.title = (all ? `(${all >= MOST ? MOST - 1 + "+" : all}) ` : "") + "Rooms · VEZEChat";
+  document.title = (all ? `(${label(all)}) ` : "") + "Rooms · VEZEChat";
 }
 
 function touch(id, at) {

@@ -16,11 +16,11 @@ const RETRYABLE = new Set(["unavailable", "rate_limited", "slow_mode", "internal
 // closeAction says what a close code means: come back or not, and why not.
 export function closeAction(code) {
   switch (code) {
-    case 4500: case 4505: return { again: false, why: "Please sign in again." };
+    case 4500: case 4505: return { again: false, why: "Sign in again." };
     case 4501: case 4504: return { again: false, why: "This page is out of date. Reload it." };
     case 4502: return { again: false, why: "You were banned." };
     case 4503: return { again: false, why: "Another window took over." };
-    case 1008: return { again: false, why: "The hub refused this page." };
+    case 1008: return { again: false, why: "The hub refused." };
     case 4007: return { again: true, atLeast: 5000 };
     default: return { again: true };
   }
@@ -58,7 +58,6 @@ export class VezeClient {
   }
 
   get state() { return this.#state; }
-  get epoch() { return this.#epoch; }
   cursor(roomID) { return this.#rooms.get(roomID)?.cursor; }
   unsent(roomID) { return this.#queue.filter((q) => roomID === undefined || q.room_id === roomID).map((q) => ({ ...q })); }
 
@@ -246,7 +245,7 @@ export class VezeClient {
       case "ok": return this.#ok(f);
       case "error": return this.#error(f);
       case "pong": return;
-      case "lag": return this.#repair(this.#rooms.get(f.room_id));
+      case "lag": return this.#repair(this.#rooms.get(f.room_id), true);
       case "bye":
         this.#hint = Math.max(1, f.reconnect_after_ms || 0);
         this.#emit("bye", f);
@@ -270,6 +269,7 @@ export class VezeClient {
   #sendJoins(rooms) {
     rooms = rooms.filter((r) => r && !r.resetting);
     if (!rooms.length) return;
+    if (rooms.length > 200) this.#sendJoins(rooms.splice(200)); // the most of one frame
     const ref = ++this.#ref;
     const one = (r) => {
       Object.assign(r, { joined: false, joinRef: ref });
@@ -337,9 +337,9 @@ export class VezeClient {
 
   // #repair asks for what is missing; a hub that cannot close the gap in four
   // answers has not got it.
-  #repair(r) {
-    if (!r || !r.joined || r.resetting) return;
-    if (++r.repairs > 4) return this.#reset(r);
+  #repair(r, lagging) {
+    if (!r || r.resetting || (!r.joined && !lagging)) return;
+    if (!lagging && ++r.repairs > 4) return this.#reset(r);
     this.#sendJoins([r]);
   }
 
@@ -356,9 +356,12 @@ export class VezeClient {
     const q = this.#queue.find((x) => x.room_id === roomID && x.state === "sending");
     if (!q) return;
     busy.add(roomID);
+    // The log forgets nonces after two minutes: then the hub has to look further.
+    const retry = q.tried && Date.now() - Date.parse(q.at) > 60000 || undefined;
+    q.tried = true;
     let pause = 0;
     try {
-      const ok = await this.request({ type: "send", room_id: roomID, text: q.text, nonce: q.nonce, ...(q.reply_to && { reply_to: q.reply_to }) });
+      const ok = await this.request({ type: "send", room_id: roomID, text: q.text, nonce: q.nonce, reply_to: q.reply_to, retry });
       this.#queue = this.#queue.filter((x) => x !== q);
       this.#emit("sent", { ...q, message_id: ok.message_id, duplicate: ok.duplicate });
     } catch (err) {

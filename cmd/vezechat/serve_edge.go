@@ -125,17 +125,14 @@ func (h *hub) tracer() trace.TracerProvider {
 
 // edgeChecks is what /readyz of an edge tells.
 func (h *hub) edgeChecks() []edge.Check {
-	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
-	defer cancel()
-	problems := h.health.problems(ctx)
-	checks := make([]edge.Check, 0, len(h.health.names())+1)
-	for _, name := range h.health.names() {
-		why, bad := problems[name]
-		// Sockets and posting need the log alone; the rest may be away for a while.
-		checks = append(checks, edge.Check{Name: name, OK: !bad, Why: why, Optional: name != "nats"})
-	}
-	if why, bad := problems["process"]; bad {
-		checks = append(checks, edge.Check{Name: "process", Why: why})
+	results := h.health.results(context.Background())
+	checks := make([]edge.Check, 0, len(results))
+	for _, r := range results {
+		c := edge.Check{Name: r.name, OK: r.err == nil, Optional: r.optional}
+		if r.err != nil {
+			c.Why = r.err.Error()
+		}
+		checks = append(checks, c)
 	}
 	return checks
 }

@@ -1,0 +1,258 @@
+// Package storage is the storage role: it carries the log into a Store, and what
+// commands have put into the Store's outbox into the log.
+//
+// What it promises:
+//
+//   - One process at a time writes; another takes over when it is gone.
+//   - The position is the Store's own, moved by the transaction that stores a run:
+//     whatever is killed when, each event is stored once, in the log's order.
+//   - An event of the outbox reaches the log once: what is sent is not sent again
+//     until its echo was stored, or is known to be lost.
+//   - What can never be stored goes to the dead letters and is passed over. What
+//     the log lost unread is told loudly and passed over. A log with another past
+//     than the one stored stops the writer until somebody has looked.
+//   - Nothing transient ends Run: PostgreSQL or NATS may be away for any time.
+//
+// It knows neither SQL nor NATS.
+package storage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Store is where the log goes. Implementations are safe for concurrent use.
+type Store interface {
+	// Lead runs fn while this process is the only writer; won is false when
+	// another one is. fn's context ends when that may no longer be so.
+	Lead(ctx context.Context, fn func(context.Context) error) (won bool, err error)
+	// Position returns how far the log is stored.
+	Position(ctx context.Context) (vezechat.Position, error)
+	// Apply stores a run and moves the position from after to its end, all or
+	// nothing. Errors: *vezechat.StaleError, *vezechat.PoisonError,
+	// *vezechat.ForkError; others are worth another try.
+	Apply(ctx context.Context, epoch string, after vezechat.Seq, recs []vezechat.Record) error
+	// Skip moves the position without storing; id is that of the record at to.
+	Skip(ctx context.Context, epoch string, after, to vezechat.Seq, id string) error
+	// Outbox returns the oldest entries with a key above after.
+	Outbox(ctx context.Context, after int64, limit int) ([]vezechat.OutboxEntry, error)
+	// OutboxSignal receives when this process has put something into the outbox.
+	OutboxSignal() <-chan struct{}
+	// OutboxBacklog returns how many entries there are, and the oldest one's age.
+	OutboxBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
+	// Tidy forgets what is no longer needed.
+	Tidy(ctx context.Context) error
+	// Saw is told where the log ends.
+	Saw(end vezechat.Seq)
+}
+
+// Advancer keeps the log from handing out places a second time.
+type Advancer interface {
+	// Advance makes the log's next place one above the place given, begins a new
+	// epoch, and returns it. Nothing at or below is in the log then.
+	Advance(ctx context.Context, above vezechat.Seq) (epoch string, err error)
+}
+
+// Beater tells others each second how far storage is. It does not block.
+type Beater interface {
+	Beat(ctx context.Context, b vezechat.StorageBeat)
+}
+
+// Config is what a Role is made of. MaxRun, Now, Beater and Registerer have
+// defaults: 1000 records, time.Now, nobody, none.
+type Config struct {
+	Store      Store
+	Reader     vezechat.LogReader
+	Log        vezechat.Log
+	Advancer   Advancer
+	Beater     Beater
+	MaxRun     int // records stored by one transaction
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+const (
+	callTimeout   = 5 * time.Second
+	appendTimeout = 15 * time.Second
+	standbyEvery  = time.Second
+	haltedEvery   = 15 * time.Second // how often a stopped writer looks whether it may go on
+	firstBackoff  = 50 * time.Millisecond
+	lastBackoff   = 3 * time.Second
+)
+
+// Role is the storage role of one process.
+type Role struct {
+	Config
+	metrics *metrics
+	trouble *trouble
+
+	mu    sync.Mutex // guards pos
+	pos   vezechat.Position
+	moved chan struct{} // closed and made anew when pos moves
+}
+
+// New returns a role that does nothing until Run.
+func New(c Config) *Role {
+	c.MaxRun = cmp.Or(c.MaxRun, 1000)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := newMetrics(c.Registerer)
+	return &Role{Config: c, metrics: m, trouble: &trouble{log: c.Logger, metrics: m, state: map[string]bool{}}, moved: make(chan struct{})}
+}
+
+// Run works until ctx is done. It calls ready when the Store and the log answer
+// and fit together, or when another process is the writer.
+func (r *Role) Run(ctx context.Context, ready func()) error {
+	ready = sync.OnceFunc(ready)
+	var wg sync.WaitGroup
+	wg.Go(func() { r.beats(ctx) })
+	wg.Go(func() { r.tidies(ctx) })
+	var wait backoff
+	for ctx.Err() == nil {
+		won, err := r.Store.Lead(ctx, func(ctx context.Context) error { return r.lead(ctx, ready) })
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			r.trouble.met("election", "store", err)
+			wait.sleep(ctx)
+		default:
+			r.trouble.over("election")
+			wait.reset()
+			if !won {
+				r.standBy(ctx, ready)
+			}
+		}
+	}
+	wg.Wait()
+	return nil
+}
+
+// standBy is ready when the writer's work can be seen, and waits for its turn.
+func (r *Role) standBy(ctx context.Context, ready func()) {
+	if _, err := r.Store.Position(ctx); err == nil {
+		ready()
+	}
+	sleep(ctx, jitter(standbyEvery))
+}
+
+// lead is being the writer: the persister and the publisher, until ctx is done.
+func (r *Role) lead(ctx context.Context, ready func()) error {
+	r.Logger.InfoContext(ctx, "this process stores the log now")
+	r.metrics.writer.Set(1)
+	defer r.metrics.writer.Set(0)
+	var wg sync.WaitGroup
+	attached := make(chan struct{})
+	wg.Go(func() { r.persist(ctx, sync.OnceFunc(func() { close(attached); ready() })) })
+	wg.Go(func() { r.publish(ctx, attached) })
+	wg.Wait()
+	return nil
+}
+
+// at makes a position known to the publisher and the beats.
+func (r *Role) at(p vezechat.Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pos = p
+	close(r.moved)
+	r.moved = make(chan struct{})
+}
+
+func (r *Role) position() (vezechat.Position, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pos, r.moved
+}
+
+// tidies forgets old things now and then; that it fails is no trouble.
+func (r *Role) tidies(ctx context.Context) {
+	for {
+		sleep(ctx, jitter(10*time.Minute))
+		if ctx.Err() != nil {
+			return
+		}
+		if err := r.Store.Tidy(ctx); err != nil {
+			r.Logger.DebugContext(ctx, "tidying did not work", "error", err)
+		}
+	}
+}
+
+// backoff is how long to wait after the next failure.
+type backoff struct{ d time.Duration }
+
+func (b *backoff) reset() { b.d = 0 }
+
+func (b *backoff) sleep(ctx context.Context) {
+	b.d = min(max(2*b.d, firstBackoff), lastBackoff)
+	sleep(ctx, jitter(b.d))
+}
+
+// jitter is d, give or take a quarter.
+func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// trouble logs when something begins and ends to fail, and counts in between.
+type trouble struct {
+	log     *slog.Logger
+	metrics *metrics
+
+	mu    sync.Mutex // guards state
+	state map[string]bool
+}
+
+func (t *trouble) met(part, reason string, err error) {
+	t.metrics.retries.WithLabelValues(part, reason).Inc()
+	if t.turn(part, true) {
+		t.log.Warn("something does not answer, trying again until it does", "part", part, "reason", reason, "error", err)
+	}
+}
+
+func (t *trouble) over(part string) {
+	if t.turn(part, false) {
+		t.log.Info("it works again", "part", part)
+	}
+}
+
+func (t *trouble) turn(part string, bad bool) (changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changed = t.state[part] != bad
+	t.state[part] = bad
+	return changed
+}
+
+// reasonOf names an error for a metric, from a closed set.
+func reasonOf(err error) string {
+	var stale *vezechat.StaleError
+	var fork *vezechat.ForkError
+	switch {
+	case errors.As(err, &stale):
+		return "overtaken"
+	case errors.As(err, &fork):
+		return "fork"
+	case vezechat.CodeOf(err) == vezechat.CodeUnavailable:
+		return "unavailable"
+	}
+	return "other"
+}
