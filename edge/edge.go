@@ -175,38 +175,38 @@ func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 		e.cfg.Logger.Warn("requests are cut at the end of the drain time", "after", e.cfg.DrainTime, "err", err)
 	}
 	e.cut()
-	e.settle()
-	_ = ln.Close() // when ctx ended before the server had it
-	<-served
+	if !settled(&e.open, cutTime) {
+		e.cfg.Logger.Error("requests do not end when they are cut: what they call has no deadline", "open", e.open.Load())
+	}
+	_ = ln.Close() // for a ctx that ended before the server had it; closed already else
+	if err := <-served; err != nil {
+		e.cfg.Logger.Warn("the listener ended with an error", "err", err)
+	}
 	return e.awaitSockets()
 }
 
 // awaitSockets waits for the handlers of sockets, which the hub has closed by now
 // or whose wait for a token has been cut.
 func (e *Edge) awaitSockets() error {
-	e.cut()
-	for deadline := time.Now().Add(e.cfg.DrainTime); e.sockets.Load() > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
-		}
+	if !settled(&e.sockets, e.cfg.DrainTime) {
+		return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
 	}
 	return nil
 }
 
-// settle waits until the requests that were cut have noticed. Those that do not
-// within the time are defects: whatever they call has no deadline.
-func (e *Edge) settle() {
+// settled waits until a count is down to zero, within a time.
+func settled(n *atomic.Int64, within time.Duration) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(cutTime)
-	for e.open.Load() > 0 {
+	end := time.After(within)
+	for n.Load() > 0 {
 		select {
 		case <-tick.C:
 		case <-end:
-			e.cfg.Logger.Error("requests do not end when they are cut", "open", e.open.Load())
-			return
+			return n.Load() == 0
 		}
 	}
+	return true
 }
 
 // Drain makes /readyz answer no, so that no new work is sent here.
