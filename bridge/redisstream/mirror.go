@@ -129,6 +129,9 @@ func (m *Mirror) Run(ctx context.Context, ready func()) error {
 			pause = minPause
 		}
 		if errors.Is(err, errMoved) {
+			if !sleep(ctx, minPause) { // whatever moves it, it is not chased at full speed
+				break
+			}
 			continue
 		}
 		m.setStatus(err)
