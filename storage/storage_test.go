@@ -467,3 +467,74 @@ func startPG(t *testing.T, dir string) *devstack.Postgres {
 	})
 	return pg
 }
+
+// A process dies between the log's answer and the echo, and the log has forgotten
+// the IDs since: who takes over publishes nothing before it has stored what the
+// log has.
+func TestRole_TakeOverPublishesNothingTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.URL(t))
+	p := w.running()
+	w.storedAll()
+	stuck, err := w.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stuck.Exec(t.Context(), `SELECT seq FROM log_position FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	before := w.stored()
+	w.makeRoom("second")
+	last := func() vezechat.Seq { st, _ := w.log.State(t.Context()); return st.Last }
+	w.until("the outbox is in the log", func() bool { return last() == before+2 })
+	p.stop()
+	w.log.change(func() { clear(w.log.ids) })
+	w.running()
+	select {
+	case <-time.After(400 * time.Millisecond): // long enough for a publisher that does not wait
+	case <-t.Context().Done():
+	}
+	if err := stuck.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.makeRoom("third")
+	w.storedAll()
+	w.once()
+	if got := last(); got != before+4 {
+		t.Errorf("the log ends at %d, want %d", got, before+4)
+	}
+}
+
+// A hub was killed and its log lost its tail; the dead writer's lock is still
+// held. Nobody is ready before the places that are stored are out of reach: one
+// that was ready let the log hand out a place twice.
+func TestRole_StandbyIsNotReadyBeforeTheLogIsChecked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.URL(t))
+	w.say("one")
+	p := w.running()
+	w.storedAll()
+	p.stop()
+	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:1], 1 })
+	free, held := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for won := false; !won; {
+			won, _ = w.open().Lead(context.WithoutCancel(t.Context()), func(context.Context) error { close(held); <-free; return nil })
+		}
+	})
+	<-held
+	p = w.start(w.db)
+	select {
+	case <-p.ready:
+		t.Error("ready while nobody has looked at the log")
+	case <-time.After(400 * time.Millisecond):
+	}
+	close(free)
+	wg.Wait()
+	<-p.ready
+	if at, stored := w.say("two"), w.stored(); at < 4 {
+		t.Errorf("place %d is handed out again, %d were stored", at, stored)
+	}
+	w.storedAll()
+}
