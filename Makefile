@@ -7,6 +7,10 @@ ENV      ?= dev
 SEED     ?=
 BENCH    ?= .
 
+# Where git cannot tell the revision (no repository, or somebody else's), go build is
+# told not to ask.
+VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),,-buildvcs=false)
+
 # One version for everybody; the linter is not part of `make test`, as building it
 # takes longer than the tests do.
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -24,7 +28,7 @@ run: ## Start the hub on this machine, bringing what is missing; Ctrl-C ends it
 	@ENV='$(ENV)' DATA_DIR='$(DATA_DIR)' exec ./bin/vezechat serve
 
 build: ## Build ./bin/vezechat
-	$(GO) build -o bin/vezechat ./cmd/vezechat
+	$(GO) build $(VCS) -o bin/vezechat ./cmd/vezechat
 
 # vet is built with -race as well, so that it and the tests share what they compile.
 # CI=1: a test whose server is missing fails instead of being skipped.

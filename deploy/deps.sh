@@ -58,11 +58,11 @@ there() {
 apt() {
 	out=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null 2>&1) && return 0
 	say "$out"
-	die "apt-get $1 did not succeed; what it said is above."
+	return 1
 }
 apt_install() {
 	say "apt-get install $*"
-	apt install -y --no-install-recommends "$@"
+	apt install -y --no-install-recommends "$@" || die "apt-get install did not succeed; what it said is above."
 }
 
 restore=
@@ -125,7 +125,7 @@ apt_chromium() {
 
 bring_apt() {
 	say "apt-get update"
-	apt update
+	apt update || say "apt-get update did not succeed everywhere; going on with the package lists that are here."
 	quietly
 	for thing in $missing; do
 		case $thing in

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // persist carries the log into the store until ctx is done. Whatever goes wrong,
@@ -175,6 +176,7 @@ func (r *Role) keep(ctx context.Context, recs []vezechat.Record) error {
 		r.metrics.runEvents.Observe(float64(len(recs)))
 		r.metrics.runSeconds.Observe(time.Since(began).Seconds())
 		r.trouble.over("persister")
+		spans.Mark(ctx, "store", recs, began)
 		return nil
 	case !errors.As(err, &poison):
 		return err

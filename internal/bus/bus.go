@@ -167,3 +167,6 @@ func (b *Bus) Close() {
 func unavailable(err error, format string, args ...any) *vezechat.Error {
 	return vezechat.WrapError(vezechat.CodeUnavailable, err, format, args...).RetryIn(time.Second)
 }
+
+// JetStream is the reading side, for tests and tools that look into the log.
+func (b *Bus) JetStream() jetstream.JetStream { return b.js }

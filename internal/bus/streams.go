@@ -17,7 +17,7 @@ import (
 
 // Streams says how large the log may grow, and on how many nodes it lives.
 type Streams struct {
-	Replicas int           // 1, or 3 in a cluster; 0 is 1
+	Replicas int           // 1, or 3 in a cluster; 0 leaves what is there, and makes 1
 	MaxAge   time.Duration // 0 is 48 h: PostgreSQL is the history
 	MaxBytes int64         // 0 is 2 GiB
 }
@@ -57,6 +57,10 @@ func (b *Bus) setup(ctx context.Context, s Streams) error {
 		return err
 	default:
 		chat.Metadata = st.CachedInfo().Config.Metadata
+		if s.Replicas == 0 {
+			s.Replicas = st.CachedInfo().Config.Replicas
+			chat.Replicas = s.Replicas
+		}
 		if chat.Metadata[vezechat.MetaEpoch] == "" {
 			chat.Metadata = withMeta(chat.Metadata, vezechat.MetaEpoch, newEpoch())
 		}

@@ -44,7 +44,7 @@ func lookup(name string) (*account, bool) {
 }
 
 func owner(fi os.FileInfo) *account {
-	st := fi.Sys().(*syscall.Stat_t) //nolint:forcetypeassert // what os.Stat gives on every unix
+	st := fi.Sys().(*syscall.Stat_t) // what os.Stat gives on every unix
 	return &account{st.Uid, st.Gid}
 }
 

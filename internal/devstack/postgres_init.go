@@ -114,11 +114,17 @@ func (p *Postgres) run(ctx context.Context, stdin, name string, args ...string) 
 	return nil
 }
 
-// clearLeftovers ends what still works on the cluster, and removes a pid file
-// that would stop PostgreSQL although its number is a stranger's by now.
+// lockFiles are where a postmaster writes its number, of the cluster and of the
+// socket. It gives up when one names a process that lives, whatever that is.
+func (p *Postgres) lockFiles() []string {
+	return []string{filepath.Join(p.cluster, "postmaster.pid"), filepath.Join(p.sockets, ".s.PGSQL."+pgPort+".lock")}
+}
+
+// clearLeftovers ends what still works on the cluster, and removes lock files that
+// would stop PostgreSQL although their number is a stranger's by now.
 func (p *Postgres) clearLeftovers(ctx context.Context) error {
-	pidFile := filepath.Join(p.cluster, "postmaster.pid")
-	if pid := readPID(pidFile); pid != 0 {
+	files := p.lockFiles()
+	if pid := readPID(files[0]); pid != 0 {
 		if err := endLeftover(ctx, p.opt.Log, pid, pgName, p.cluster, syscall.SIGINT, syscall.SIGQUIT); err != nil {
 			return err
 		}
@@ -134,9 +140,10 @@ func (p *Postgres) clearLeftovers(ctx context.Context) error {
 			}
 		}
 	}
-	err := os.Remove(pidFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	for _, file := range files {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	return err
+	return nil
 }

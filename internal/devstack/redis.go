@@ -69,7 +69,7 @@ func StartRedis(ctx context.Context, opt Options) (*Redis, error) {
 
 // URL returns the address of database 0, with the password.
 func (r *Redis) URL() string {
-	u := url.URL{Scheme: "redis", User: url.UserPassword("", r.password), Host: r.addr(), Path: "/0"}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("default", r.password), Host: r.addr(), Path: "/0"}
 	return u.String()
 }
 
@@ -213,6 +213,6 @@ func freePort(ctx context.Context, want int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a "tcp" listener
+	port := l.Addr().(*net.TCPAddr).Port
 	return port, l.Close()
 }

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/bridge/redisstream"
+	fanout "vezeuniqverse.com/vezechat/edge/hub"
+	"vezeuniqverse.com/vezechat/internal/bus"
+	"vezeuniqverse.com/vezechat/internal/natsd"
+)
+
+// serveCmd runs the hub.
+type serveCmd struct {
+	settings
+	Grace time.Duration `default:"15s" help:"How long a stop may take."`
+}
+
+// Help is shown below the flags.
+func (serveCmd) Help() string {
+	return `Without NATS_URL the log is kept by a NATS server in this process; in dev
+PostgreSQL and Redis are brought along too when DATABASE_URL and REDIS_URL are
+empty. When all is up it prints "VEZEPyChat ready" and the address. SIGINT or
+SIGTERM drains and stops, a second one ends it at once.
+
+Examples:
+  vezechat serve
+  vezechat serve --port 8011 --roles edge --nats-url "$(cat data/nats.url)"
+  ENV=prod vezechat serve --roles storage,bridge`
+}
+
+// Run is called by kong.
+func (c *serveCmd) Run(ctx context.Context, s streams) error {
+	h := newHub(&c.settings, s)
+	stop, err := c.startTracing(ctx, h.log)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return runParts(ctx, c.Grace, h.parts())
+}
+
+// hub is the process: what its parts share. Each field below settings is written
+// by one part before it is ready, and read by those after it.
+type hub struct {
+	*settings
+	log     *slog.Logger
+	reg     *prometheus.Registry
+	health  *health
+	streams streams
+
+	nats  *natsd.Server // nil: elsewhere
+	bus   *bus.Bus
+	rooms *fanout.Hub // nil: no edge
+	url   string      // under which this process is reached
+}
+
+func newHub(set *settings, s streams) *hub {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &hub{settings: set, log: set.newLogger(s.err), reg: reg, health: &health{gatherer: reg}, streams: s}
+}
+
+// parts lists what this process runs, in the order in which it starts.
+func (h *hub) parts() []part {
+	natsHere := h.NatsURL == ""
+	pgHere := h.dev() && h.DatabaseURL == "" && h.has("storage")
+	redisHere := h.dev() && h.RedisURL == "" && h.has("bridge")
+	list := []struct {
+		use  bool
+		part part
+	}{
+		{natsHere || pgHere || redisHere, h.lockPart()},
+		{natsHere, h.natsPart()},
+		{pgHere, h.postgresPart()},
+		{redisHere, h.redisPart()},
+		{true, h.busPart()},
+		{h.has("storage"), h.storagePart()},
+		{h.has("bridge"), h.bridgePart()},
+		{h.has("edge"), h.fanoutPart()},
+		{h.has("edge"), h.edgePart()},
+		{!h.has("edge"), h.statusPart()},
+		{true, h.announcePart(natsHere || pgHere || redisHere)},
+	}
+	var parts []part
+	for _, p := range list {
+		if p.use {
+			parts = append(parts, p.part)
+		}
+	}
+	return parts
+}
+
+// busPart connects to NATS and sees to the streams.
+func (h *hub) busPart() part {
+	return part{"bus", func(ctx context.Context, ready func()) error {
+		host, _ := os.Hostname()
+		cfg := bus.Config{URL: h.NatsURL, Name: "vezechat-" + host, Log: h.log, Metrics: h.reg}
+		if h.nats != nil {
+			cfg.InProcess = h.nats.InProcess()
+		}
+		b, err := bus.Connect(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		if err := b.Setup(ctx, bus.Streams{Replicas: h.NatsReplicas}); err != nil {
+			return err
+		}
+		h.bus = b
+		h.health.add("nats", false, func(context.Context) error {
+			if !b.Connected() {
+				return errors.New("not connected")
+			}
+			return nil
+		})
+		ready()
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+// bridgePart mirrors the log to Redis.
+func (h *hub) bridgePart() part {
+	return part{"bridge", func(ctx context.Context, ready func()) error {
+		rd, err := redisstream.Open(h.RedisURL)
+		if err != nil {
+			return err
+		}
+		defer rd.Close()
+		m := redisstream.New(redisstream.Config{Redis: rd, Reader: h.bus, Log: h.bus, Chain: h.bus,
+			MaxLen: redisstream.DefaultMaxLen, Logger: h.log, Registerer: h.reg})
+		h.health.add("bridge", h.has("edge"), func(context.Context) error { return m.Ready() })
+		return m.Run(ctx, ready)
+	}}
+}
+
+// statusPart serves what an edge would serve of the process itself.
+func (h *hub) statusPart() part {
+	return part{"status", func(ctx context.Context, ready func()) error {
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", ":"+h.Port)
+		if err != nil {
+			return fmt.Errorf("PORT: %w", err)
+		}
+		h.url = urlOf(ln)
+		srv := &http.Server{Handler: h.health.routes(), ReadHeaderTimeout: 5 * time.Second}
+		var g sync.WaitGroup
+		g.Go(func() {
+			<-ctx.Done()
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			_ = srv.Shutdown(stop) // what is still open then is cut by Close
+			_ = srv.Close()
+		})
+		ready()
+		err = srv.Serve(ln)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		if ctx.Err() != nil {
+			g.Wait()
+		}
+		return err
+	}}
+}
+
+func urlOf(ln net.Listener) string {
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		return "http://" + ln.Addr().String()
+	}
+	return "http://localhost:" + port
+}
+
+// announcePart says that all is up, and, as the first to stop, that it is not any
+// more.
+func (h *hub) announcePart(ownsDir bool) part {
+	return part{"readiness", func(ctx context.Context, ready func()) error {
+		url := strings.TrimSuffix(h.PublicURL, "/")
+		if url == "" {
+			url = h.url
+		}
+		f := hubFile{URL: h.url, DatabaseURL: h.DatabaseURL, RedisURL: h.RedisURL, NatsURL: h.NatsURL, PID: os.Getpid()}
+		if h.nats != nil {
+			f.NatsURL = h.nats.ClientURL()
+		}
+		if ownsDir && h.dev() {
+			if err := h.writeHub(f); err != nil {
+				return err
+			}
+		}
+		h.health.up.Store(true)
+		if _, err := fmt.Fprintf(h.streams.out, "%s ready %s\n", vezechat.Name, url); err != nil {
+			return err
+		}
+		ready()
+		<-ctx.Done()
+		h.health.up.Store(false)
+		h.log.Info("stopping")
+		if ownsDir && h.dev() {
+			return h.remove(hubFileName)
+		}
+		return nil
+	}}
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge"
+	fanout "vezeuniqverse.com/vezechat/edge/hub"
+	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/internal/bus"
+	"vezeuniqverse.com/vezechat/internal/svc"
+	"vezeuniqverse.com/vezechat/templates"
+)
+
+const (
+	sessionTTL = 12 * time.Hour
+	lookEvery  = 5 * time.Second // how often an edge asks for the log's state
+
+	drainSpreadDev  = 2 * time.Second  // over which sockets are asked to come back
+	drainSpreadProd = 60 * time.Second // the same where other edges take them
+	drainWithin     = 8 * time.Second
+)
+
+// fanoutPart is the edge's rooms and sockets, fed by the live feed.
+func (h *hub) fanoutPart() part {
+	return part{"fan-out", func(ctx context.Context, ready func()) error {
+		client := svc.NewClient(h.bus)
+		h.rooms = fanout.New(fanout.Config{
+			Tail: h.bus, Archive: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: edgeName(),
+		})
+		live := h.bus.Live(h.rooms, runtime.GOMAXPROCS(0))
+		h.rooms.Attach(live)
+		feed, stop := context.WithCancel(context.WithoutCancel(ctx))
+		var wg sync.WaitGroup
+		wg.Go(func() { live.Run(feed) })
+		defer wg.Wait()
+		defer stop()
+		return h.rooms.Run(ctx, ready)
+	}}
+}
+
+// edgeName is this process among the edges.
+func edgeName() string {
+	host, _ := os.Hostname() // an empty one is told apart by the number
+	return fmt.Sprintf("%s-%d-%d", host, os.Getpid(), time.Now().UnixNano())
+}
+
+// edgePart serves HTTP and sockets.
+func (h *hub) edgePart() part {
+	return part{"edge", func(ctx context.Context, ready func()) error {
+		brake := edge.NewBrake(h.bus, h.reg, time.Now)
+		stop, err := bus.OnBeat(h.bus, "storage", brake.Hear)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		e, err := h.newEdge(brake)
+		if err != nil {
+			return err
+		}
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", ":"+h.Port)
+		if err != nil {
+			return fmt.Errorf("PORT: %w", err)
+		}
+		h.url = urlOf(ln)
+		return h.serveEdge(ctx, ready, e, ln, brake)
+	}}
+}
+
+func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
+	if h.OIDCIssuer != "" || !h.dev() {
+		return nil, errors.New("OIDC_ISSUER: this version signs in by the built-in issuer only, in dev")
+	}
+	dev, err := identity.OpenDev(h.DataDir, h.Audience, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := identity.NewTokens(time.Now, dev.Issuer())
+	if err != nil {
+		return nil, err
+	}
+	key, err := dev.SessionKey()
+	if err != nil {
+		return nil, err
+	}
+	box, err := identity.NewBox(key)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := templates.New(templates.Config{Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	client := svc.NewClient(h.bus)
+	poster := edge.NewPoster(edge.PosterConfig{
+		Log: log, Rooms: client, Messages: client, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
+	})
+	return edge.New(edge.Config{
+		Users: client, Rooms: client, Messages: client, Poster: poster, Verifier: tokens,
+		Sessions: identity.NewSessions(box, sessionTTL, time.Now), Pages: pages, Dev: dev,
+		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
+		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here,
+		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),
+	})
+}
+
+// tracer is nil when traces go nowhere.
+func (h *hub) tracer() trace.TracerProvider {
+	if h.OTLPEndpoint == "" {
+		return nil
+	}
+	return otel.GetTracerProvider()
+}
+
+// edgeChecks is what /readyz of an edge tells.
+func (h *hub) edgeChecks() []edge.Check {
+	results := h.health.results(context.Background())
+	checks := make([]edge.Check, 0, len(results))
+	for _, r := range results {
+		c := edge.Check{Name: r.name, OK: r.err == nil, Optional: r.optional}
+		if r.err != nil {
+			c.Why = r.err.Error()
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// serveEdge runs the edge until ctx is done, then sends the sockets away before
+// the listener closes.
+func (h *hub) serveEdge(ctx context.Context, ready func(), e *edge.Edge, ln net.Listener, brake *edge.Brake) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { h.look(serving, brake) })
+	wg.Go(func() {
+		defer stop()
+		select {
+		case <-serving.Done():
+			return
+		case <-ctx.Done():
+		}
+		e.Drain()
+		spread := drainSpreadProd
+		if h.dev() {
+			spread = drainSpreadDev
+		}
+		drain, cancel := context.WithTimeout(serving, drainWithin)
+		defer cancel()
+		h.rooms.Drain(drain, spread)
+	})
+	err := e.Run(serving, ready, ln)
+	stop()
+	return err
+}
+
+// look judges the log by itself while storage is silent.
+func (h *hub) look(ctx context.Context, brake *edge.Brake) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		ask, cancel := context.WithTimeout(ctx, checkTimeout)
+		s, err := h.bus.State(ask)
+		cancel()
+		if err == nil {
+			brake.Look(s)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/bus"
+	"vezeuniqverse.com/vezechat/internal/svc"
+	"vezeuniqverse.com/vezechat/storage"
+	"vezeuniqverse.com/vezechat/storage/postgres"
+)
+
+const (
+	serviceWorkers = 32
+	migrateWithin  = 5 * time.Minute
+)
+
+// demoRooms are what a new hub in dev has, so that there is somewhere to go.
+var demoRooms = []string{"Lobby", "Trade", "Help"}
+
+// storagePart answers for what PostgreSQL has.
+func (h *hub) storagePart() part {
+	return part{"storage", func(ctx context.Context, ready func()) error {
+		if err := migrate(ctx, h.DatabaseURL); err != nil {
+			return err
+		}
+		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg})
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		if h.dev() {
+			if err := store.Seed(ctx, demoRooms...); err != nil {
+				return err
+			}
+		}
+		srv, err := svc.Serve(h.bus, "1.0.0", serviceWorkers, store, store, store)
+		if err != nil {
+			return err
+		}
+		defer srv.Close()
+		h.health.add("postgres", h.has("edge"), store.Ping)
+		role := storage.New(storage.Config{
+			Store: store, Reader: h.bus, Log: h.bus, Advancer: h.bus, Beater: beater{h.bus, h.log}, Logger: h.log, Registerer: h.reg,
+		})
+		return role.Run(ctx, ready)
+	}}
+}
+
+// beater tells everyone on the bus how far storage is.
+type beater struct {
+	bus *bus.Bus
+	log *slog.Logger
+}
+
+// Beat is that of storage.Beater. A beat that is not sent is followed by another.
+func (b beater) Beat(_ context.Context, beat vezechat.StorageBeat) {
+	if err := b.bus.Beat("storage", beat); err != nil {
+		b.log.Debug("beat not sent", "err", err)
+	}
+}
+
+func migrate(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, migrateWithin)
+	defer cancel()
+	return postgres.Migrate(ctx, url)
+}

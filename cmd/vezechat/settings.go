@@ -1,0 +1,278 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/joho/godotenv"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// place is where a hub on this machine keeps its data, and what it takes to be
+// somebody there. Every command that speaks to a hub has it.
+type place struct {
+	Env      string `setting:"ENV" default:"dev" help:"dev or prod; in dev what is missing is brought along."`
+	DataDir  string `setting:"DATA_DIR" default:"data" help:"Directory of everything the hub keeps itself."`
+	Audience string `name:"auth-audience" setting:"AUTH_AUDIENCE" default:"vezechat" help:"Audience that tokens must be for."`
+}
+
+// settings are those of CONTRACT.md, and a few of our own.
+type settings struct {
+	place
+	Port             string `setting:"PORT" default:"8010" help:"Port of HTTP and sockets; 0 for a free one."`
+	DatabaseURL      string `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev a private one when empty."`
+	RedisURL         string `name:"redis-url" setting:"REDIS_URL" help:"Redis, with the database's number; in dev a private one when empty."`
+	NatsURL          string `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
+	NatsListen       string `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
+	NatsSync         string `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
+	NatsReplicas     int    `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
+	DomainGate       string `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
+	OIDCIssuer       string `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
+	OIDCClientID     string `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
+	OIDCClientSecret string `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret."`
+	EmailURL         string `name:"email-url" setting:"EMAIL_URL" help:"Service that sends mail."`
+	XEngineURL       string `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
+	PublicURL        string `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
+	OTLPEndpoint     string `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
+	LogLevel         string `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	Roles            string `setting:"ROLES" default:"edge,storage,bridge" help:"What this process is, separated by commas."`
+}
+
+// roles are what a process may be, in the order in which they start.
+var roles = []string{"storage", "bridge", "edge"}
+
+func (s *settings) has(role string) bool { return slices.Contains(strings.Split(s.Roles, ","), role) }
+func (p *place) dev() bool               { return p.Env == "dev" }
+func (p *place) file(name string) string { return filepath.Join(p.DataDir, name) }
+
+// Validate checks what every command has.
+func (p *place) Validate() error {
+	return errors.Join(
+		named("ENV", oneOf(p.Env, "dev", "prod")),
+		named("DATA_DIR", notEmpty(p.DataDir)),
+		named("AUTH_AUDIENCE", notEmpty(p.Audience)),
+	)
+}
+
+// Validate returns every setting that makes no sense, named.
+func (s *settings) Validate() error {
+	return errors.Join(
+		s.place.Validate(),
+		named("PORT", isPort(s.Port)),
+		named("DATABASE_URL", isURL(s.DatabaseURL, postgresSchemes...)),
+		named("REDIS_URL", isURL(s.RedisURL, "redis", "rediss", "unix")),
+		named("NATS_URL", isServers(s.NatsURL)),
+		named("NATS_LISTEN", isListen(s.NatsListen)),
+		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
+		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
+		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
+		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
+		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
+		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
+		named("OTEL_EXPORTER_OTLP_ENDPOINT", isURL(s.OTLPEndpoint, "https", "http")),
+		named("DOMAIN_GATE", isDomain(s.DomainGate)),
+		named("LOG_LEVEL", oneOf(s.LogLevel, "debug", "info", "warn", "error")),
+		named("ROLES", isRoles(s.Roles)),
+		s.together(),
+	)
+}
+
+// together checks what one setting asks of another.
+func (s *settings) together() error {
+	if s.dev() {
+		return nil
+	}
+	var errs []error
+	if s.has("storage") && s.DatabaseURL == "" {
+		errs = append(errs, errors.New("DATABASE_URL: storage needs it in prod"))
+	}
+	if s.has("bridge") && s.RedisURL == "" {
+		errs = append(errs, errors.New("REDIS_URL: bridge needs it in prod"))
+	}
+	if s.has("edge") && s.PublicURL == "" {
+		errs = append(errs, errors.New("PUBLIC_URL: edge needs it in prod"))
+	}
+	return errors.Join(errs...)
+}
+
+func named(setting string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	return nil
+}
+
+func oneOf(v string, allowed ...string) error {
+	if slices.Contains(allowed, v) {
+		return nil
+	}
+	return fmt.Errorf("%q is not one of %s", vezechat.Clip(v, 64), strings.Join(allowed, ", "))
+}
+
+func notEmpty(v string) error {
+	if v == "" {
+		return errors.New("must not be empty")
+	}
+	return nil
+}
+
+func isPort(v string) error {
+	if _, err := strconv.ParseUint(v, 10, 16); err != nil {
+		return fmt.Errorf("%q is not a port, 0 to 65535", vezechat.Clip(v, 64))
+	}
+	return nil
+}
+
+// isURL says what is wrong with a URL without repeating it: it may hold a secret.
+func isURL(v string, schemes ...string) error {
+	if v == "" {
+		return nil
+	}
+	u, err := url.Parse(v)
+	switch {
+	case err != nil:
+		return errors.New("not a URL")
+	case !slices.Contains(schemes, u.Scheme):
+		return fmt.Errorf("the URL does not begin with %s://", strings.Join(schemes, ":// or "))
+	case u.Host == "" && u.Path == "":
+		return errors.New("the URL names no host")
+	}
+	return nil
+}
+
+func isServers(v string) error {
+	if v == "" {
+		return nil
+	}
+	for server := range strings.SplitSeq(v, ",") {
+		if server == "" {
+			return errors.New("an address is empty")
+		}
+		if err := isURL(server, "nats", "tls", "ws", "wss"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isListen(v string) error {
+	if v == "" || v == "off" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", vezechat.Clip(v, 64))
+	}
+	return isPort(port)
+}
+
+func isReplicas(n int) error {
+	if slices.Contains([]int{0, 1, 3, 5}, n) {
+		return nil
+	}
+	return fmt.Errorf("%d is not 0, 1, 3 or 5", n)
+}
+
+func isDomain(v string) error {
+	if strings.ContainsAny(v, "/: \t") || v != "" && !strings.Contains(v, ".") {
+		return fmt.Errorf("%q is not a domain", vezechat.Clip(v, 64))
+	}
+	return nil
+}
+
+func isRoles(v string) error {
+	for role := range strings.SplitSeq(v, ",") {
+		if err := oneOf(role, roles...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// source is where settings come from that are not flags: the environment, then,
+// in dev, the file .env.
+type source struct {
+	env  map[string]string
+	file map[string]string
+}
+
+func environ(pairs []string) map[string]string {
+	env := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		k, v, _ := strings.Cut(p, "=")
+		env[k] = v
+	}
+	return env
+}
+
+// newSource reads the file unless the process is said to be prod.
+func newSource(args []string, env map[string]string, file string) (*source, error) {
+	s := &source{env: env}
+	if prod(args, env) {
+		return s, nil
+	}
+	m, err := godotenv.Read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	s.file = m
+	return s, nil
+}
+
+// prod reads ahead of the parser: a flag decides whether the file is read at all.
+func prod(args []string, env map[string]string) bool {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--env="); ok {
+			return v == "prod"
+		}
+		if a == "--env" && i+1 < len(args) {
+			return args[i+1] == "prod"
+		}
+	}
+	return env["ENV"] == "prod"
+}
+
+// lookup returns a setting; an empty one is none.
+func (s *source) lookup(name string) (string, bool) {
+	if v := s.env[name]; v != "" {
+		return v, true
+	}
+	v := s.file[name]
+	return v, v != ""
+}
+
+// Validate is that of kong.Resolver: what is not ours in the environment is none
+// of our business.
+func (s *source) Validate(*kong.Application) error { return nil }
+
+// Resolve is that of kong.Resolver: it gives the flags that were not set their
+// setting's value.
+func (s *source) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if flag.Tag == nil || !flag.Tag.Has("setting") {
+		return nil, nil
+	}
+	if v, ok := s.lookup(flag.Tag.Get("setting")); ok {
+		return v, nil
+	}
+	return nil, nil
+}
+
+// formatHelp shows which setting of the environment a flag is.
+func formatHelp(v *kong.Value) string {
+	if v.Tag == nil || !v.Tag.Has("setting") {
+		return v.Help
+	}
+	return v.Help + " (" + v.Tag.Get("setting") + ")"
+}

@@ -1,0 +1,133 @@
+package vezechat_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What the documents name must exist: a page that is wrong is worse than none.
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// sources returns the module's Go files outside tests, one after the other.
+func sources(t *testing.T, dirs ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for dir, files := range packages(t) {
+		for _, f := range files {
+			if slices.ContainsFunc(dirs, func(d string) bool { return dir == d || strings.HasPrefix(dir, d+"/") }) {
+				all.WriteString(read(t, f.path))
+			}
+		}
+	}
+	return all.String()
+}
+
+// firsts returns the first group of each match, each once.
+func firsts(pattern, text string) []string {
+	var out []string
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(out, m[1]) {
+			out = append(out, m[1])
+		}
+	}
+	return out
+}
+
+func TestDocs_LinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != "." && !ours(path, d.Name()) {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".md" {
+			return nil
+		}
+		for _, link := range firsts(`\]\(([^)\s]+)\)`, read(t, path)) {
+			file, _, _ := strings.Cut(link, "#")
+			if file == "" || strings.Contains(link, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), file)); err != nil {
+				t.Errorf("%s links to %s, which is not there", path, link)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDocs_EverySettingIsExplained(t *testing.T) {
+	t.Parallel()
+	example := firsts(`(?m)^#?([A-Z][A-Z0-9_]+)=`, read(t, ".env.example"))
+	manual := read(t, "docs/operations.md")
+	settings := firsts(`setting:"([A-Z0-9_]+)"`, sources(t, "cmd/vezechat"))
+	if len(settings) == 0 {
+		t.Fatal("cmd/vezechat has no settings: this test looks in the wrong place")
+	}
+	for _, s := range settings {
+		if !slices.Contains(example, s) {
+			t.Errorf("the setting %s is not in .env.example", s)
+		}
+	}
+	for _, s := range example {
+		if !slices.Contains(settings, s) {
+			t.Errorf(".env.example has %s, which no command reads", s)
+		}
+	}
+	for _, s := range firsts("`([A-Z]+_[A-Z0-9_]+)`", manual[:strings.Index(manual, "## Roles")]) {
+		if !slices.Contains(settings, s) {
+			t.Errorf("docs/operations.md has %s, which no command reads", s)
+		}
+	}
+}
+
+// A metric's name is written whole, or without "vezechat_<role>_" where a package
+// puts that before all of its own.
+func TestDocs_MetricsExist(t *testing.T) {
+	t.Parallel()
+	code := sources(t, "edge", "storage", "bridge", "internal")
+	for _, name := range firsts(`(vezechat_[a-z_]+[a-z])`, read(t, "docs/operations.md")) {
+		parts := strings.SplitN(name, "_", 3)
+		if !strings.Contains(code, `"`+name+`"`) && !strings.Contains(code, `"`+parts[2]+`"`) {
+			t.Errorf("docs/operations.md names the metric %s, which nobody counts", name)
+		}
+	}
+}
+
+func TestDocs_ProtocolIsWhole(t *testing.T) {
+	t.Parallel()
+	doc, code := read(t, "docs/protocol.md"), sources(t, "edge/wire")
+	for _, n := range firsts(`CloseCode = (\d{4})\b`, code) {
+		if !regexp.MustCompile(`(?m)^\| (\d{4}, )?` + n + `[, ]`).MatchString(doc) {
+			t.Errorf("docs/protocol.md does not explain the close code %s", n)
+		}
+	}
+	for _, op := range firsts(`Op = "([a-z]+)"`, code) {
+		if !regexp.MustCompile("(?m)^\\|.*`" + op + "`.*\\|").MatchString(doc) {
+			t.Errorf("docs/protocol.md does not explain the operation %s", op)
+		}
+	}
+	for _, e := range firsts(`EventType = "([a-z.]+)"`, read(t, "event.go")) {
+		if kind := e[strings.LastIndex(e, "."):]; !strings.Contains(read(t, "docs/data.md"), e) && !strings.Contains(read(t, "docs/data.md"), "`"+kind+"`") {
+			t.Errorf("docs/data.md does not explain the event %s", e)
+		}
+	}
+}

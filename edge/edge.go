@@ -1,0 +1,213 @@
+// Package edge is the door of the hub: HTTP, pages, sign-in and the upgrade to
+// sockets.
+//
+// It promises that no path shows a room to somebody who may not see it, that
+// what it answered with 201 is in the log, that a request repeated with its
+// nonce is one message, and that every error has a stable code. It holds no
+// state that a restart loses: sessions are sealed in cookies, limits start
+// afresh.
+//
+// It must not know NATS, a database or how events are delivered: it asks the
+// services of the root package, appends to its Log, and leaves sockets to hub
+// and wire.
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/hub"
+	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/templates"
+)
+
+// Limits of requests.
+const (
+	MaxBody        = 1 << 20 // bytes of a request's body
+	maxHead        = 16 << 10
+	requestTimeout = 10 * time.Second
+	readTimeout    = 15 * time.Second
+	idleTimeout    = 75 * time.Second
+	drainTime      = 5 * time.Second
+	cutTime        = time.Second
+)
+
+// Config is what an edge needs. All but the fields marked optional must be set.
+type Config struct {
+	Users    vezechat.UserService
+	Rooms    vezechat.RoomService
+	Messages vezechat.MessageService
+	Poster   *Poster
+	Verifier identity.Verifier
+	Sessions *identity.Sessions
+	Pages    *templates.Pages
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer // what /metrics shows
+	Now        func() time.Time
+
+	Ready   func() []Check // the parts that the edge depends on; asked on each /readyz
+	Version string         // optional: of the build, in service.json
+	Epoch   func() string  // optional: the log's incarnation, for the pages' cursors
+
+	Prod           bool                                    // cookies are Secure, origins are strict
+	PublicURL      string                                  // optional: where browsers find the hub
+	AllowedOrigins []string                                // optional: other sites whose scripts may act here
+	TrustedProxies []string                                // optional: addresses and ranges whose X-Forwarded-* count; nil: loopback and private ranges
+	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
+	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
+	Hub            *hub.Hub                                // optional: nil serves no sockets
+	Tracer         trace.TracerProvider                    // optional: nil turns traces off
+	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
+}
+
+// Check is one part that the edge depends on, and whether it works.
+type Check struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Why      string `json:"why,omitempty"`      // why not
+	Optional bool   `json:"optional,omitempty"` // the edge serves without it, not as well
+}
+
+// Edge serves HTTP.
+type Edge struct {
+	cfg      Config
+	app      *fiber.App
+	origins  map[string]bool
+	people   *people
+	metrics  *metrics
+	tracer   trace.Tracer // nil: no traces
+	openapi  []byte
+	base     context.Context // parent of every request's context
+	cut      context.CancelFunc
+	draining atomic.Bool
+	open     atomic.Int64 // requests being answered
+	sockets  atomic.Int64 // open, with or without identity
+}
+
+// New returns an edge that is not serving yet.
+// CodeInternal: PublicURL or an allowed origin is not a URL, or the API's
+// document is broken.
+func New(cfg Config) (*Edge, error) {
+	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now), metrics: newMetrics(cfg.Registerer)}
+	if e.cfg.DrainTime <= 0 {
+		e.cfg.DrainTime = drainTime
+	}
+	for _, o := range append([]string{cfg.PublicURL}, cfg.AllowedOrigins...) {
+		if err := e.allowOrigin(o); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if e.openapi, err = loadOpenAPI(cfg.Version); err != nil {
+		return nil, err
+	}
+	if cfg.Tracer != nil {
+		e.tracer = cfg.Tracer.Tracer("vezeuniqverse.com/vezechat/edge")
+	}
+	e.base, e.cut = context.WithCancel(context.Background())
+	e.app = fiber.New(e.fiberConfig())
+	e.middleware()
+	e.routes()
+	return e, nil
+}
+
+func (e *Edge) allowOrigin(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return vezechat.Errorf(vezechat.CodeInternal, "not the address of a site: %q", s)
+	}
+	e.origins[u.Scheme+"://"+u.Host] = true
+	return nil
+}
+
+// fiberConfig: Immutable because identifiers, texts and headers are kept beyond
+// the handler (in the log's retries, in caches), where fasthttp would write over
+// them.
+func (e *Edge) fiberConfig() fiber.Config {
+	proxies := e.cfg.TrustedProxies
+	if proxies == nil {
+		proxies = []string{"127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}
+	}
+	return fiber.Config{
+		AppName: vezechat.Name, DisableStartupMessage: true, Immutable: true,
+		StrictRouting: true, CaseSensitive: true, UnescapePath: false,
+		BodyLimit: MaxBody, ReadBufferSize: maxHead,
+		ReadTimeout: readTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
+		DisablePreParseMultipartForm: true, // a malformed form is a 400 of ours
+		EnableTrustedProxyCheck:      true, TrustedProxies: proxies,
+		ProxyHeader: fiber.HeaderXForwardedFor, EnableIPValidation: true,
+		ErrorHandler: e.fail,
+	}
+}
+
+// App returns the Fiber app, for tests and for whoever serves it himself.
+func (e *Edge) App() *fiber.App { return e.app }
+
+// Run serves on ln until ctx is done, then refuses new requests, waits for the
+// open ones for the drain time and cuts the rest. It closes ln. Sockets are not
+// its to drain: fasthttp forgets connections once they are hijacked.
+func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
+	defer e.cut()
+	served := make(chan error, 1)
+	go func() { served <- e.app.Listener(ln) }()
+	ready()
+	select {
+	case err := <-served:
+		return vezechat.WrapError(vezechat.CodeInternal, err, "the listener ended")
+	case <-ctx.Done():
+	}
+	e.draining.Store(true)
+	if err := e.app.ShutdownWithTimeout(e.cfg.DrainTime); err != nil {
+		e.cfg.Logger.Warn("requests are cut at the end of the drain time", "after", e.cfg.DrainTime, "err", err)
+	}
+	e.cut()
+	e.settle()
+	_ = ln.Close() // when ctx ended before the server had it
+	<-served
+	return e.awaitSockets()
+}
+
+// awaitSockets waits for the handlers of sockets, which the hub has closed by now
+// or whose wait for a token has been cut.
+func (e *Edge) awaitSockets() error {
+	e.cut()
+	for deadline := time.Now().Add(e.cfg.DrainTime); e.sockets.Load() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
+		}
+	}
+	return nil
+}
+
+// settle waits until the requests that were cut have noticed. Those that do not
+// within the time are defects: whatever they call has no deadline.
+func (e *Edge) settle() {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(cutTime)
+	for e.open.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-end:
+			e.cfg.Logger.Error("requests do not end when they are cut", "open", e.open.Load())
+			return
+		}
+	}
+}
+
+// Drain makes /readyz answer no, so that no new work is sent here.
+func (e *Edge) Drain() { e.draining.Store(true) }

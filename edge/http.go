@@ -1,0 +1,247 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/templates"
+)
+
+// What a request carries in its locals.
+type local int
+
+const (
+	localID local = iota
+	localPrefix
+	localParams
+	localSession
+)
+
+const (
+	headerRequestID = "X-Request-Id"
+	headerPrefix    = "X-Forwarded-Prefix"
+	headerCSRF      = "X-CSRF-Token"
+	headerQNet      = "X-Qnet-"
+)
+
+func (e *Edge) middleware() { e.app.Use(e.unprefix, e.observe) }
+
+// unprefix learns the path prefix that a trusted proxy took away, and takes it
+// away where the proxy did not.
+func (e *Edge) unprefix(c *fiber.Ctx) error {
+	if c.Locals(localPrefix) != nil {
+		return c.Next() // the second round
+	}
+	prefix := prefixOf(c)
+	c.Locals(localPrefix, prefix)
+	if rest, ok := strings.CutPrefix(c.Path(), prefix); ok && prefix != "" && (rest == "" || rest[0] == '/') {
+		if rest == "" {
+			rest = "/"
+		}
+		c.Path(rest)
+		return c.RestartRouting()
+	}
+	return c.Next()
+}
+
+// prefixOf is the path prefix that a trusted proxy tells of.
+func prefixOf(c *fiber.Ctx) string {
+	if !c.IsProxyTrusted() {
+		return ""
+	}
+	return cleanPrefix(c.Get(headerPrefix))
+}
+
+// cleanPrefix returns a path prefix without trailing slash, or "" for one that
+// is not made of plain segments: it goes into links, cookies and redirects.
+func cleanPrefix(s string) string {
+	s = strings.TrimRight(s, "/")
+	if len(s) > 256 || !strings.HasPrefix(s, "/") {
+		return ""
+	}
+	for seg := range strings.SplitSeq(s[1:], "/") {
+		if seg == "" || seg == "." || seg == ".." || strings.IndexFunc(seg, notPlain) >= 0 {
+			return ""
+		}
+	}
+	return s
+}
+
+func notPlain(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._~", r)
+}
+
+// prefix is where the hub is on its host: "" or "/proxy/chat".
+func prefix(c *fiber.Ctx) string {
+	s, _ := c.Locals(localPrefix).(string)
+	return s
+}
+
+// observe gives a request its id, deadline, span and headers, counts it, and
+// stops errors and panics: none gets past it.
+func (e *Edge) observe(c *fiber.Ctx) error {
+	e.open.Add(1)
+	defer e.open.Add(-1)
+	start := time.Now()
+	c.Locals(localID, requestID(c))
+	ctx, cancel := context.WithTimeout(e.base, requestTimeout)
+	defer cancel()
+	ctx, end := e.span(ctx, c)
+	c.SetUserContext(ctx)
+	secure(c)
+	if err := e.recovered(c); err != nil {
+		if err := e.fail(c, err); err != nil {
+			return err
+		}
+	}
+	took, route, st := time.Since(start), routeOf(c), c.Response().StatusCode()
+	end(route, st)
+	e.metrics.request(route, c.Method(), st, took)
+	e.cfg.Logger.Debug("request", "method", c.Method(), "path", c.Path(), "route", route,
+		"status", st, "took", took, "ip", c.IP(), "request_id", c.Locals(localID))
+	return nil
+}
+
+// span begins the span of a request, a child of the caller's, and returns how to
+// end it. It is our own, not otelfiber's: that one writes the query string into
+// the span, and commands may come in the query.
+func (e *Edge) span(ctx context.Context, c *fiber.Ctx) (context.Context, func(route string, st int)) {
+	if e.tracer == nil {
+		return ctx, func(string, int) {}
+	}
+	carrier := propagation.MapCarrier{"traceparent": c.Get("traceparent"), "tracestate": c.Get("tracestate")}
+	ctx = propagation.TraceContext{}.Extract(ctx, carrier)
+	ctx, span := e.tracer.Start(ctx, c.Method(), trace.WithSpanKind(trace.SpanKindServer))
+	return ctx, func(route string, st int) {
+		span.SetName(c.Method() + " " + route)
+		span.SetAttributes(
+			attribute.String("http.request.method", c.Method()), attribute.String("http.route", route),
+			attribute.Int("http.response.status_code", st),
+		)
+		if st >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
+}
+
+// recovered runs the handlers and turns a panic into an error.
+func (e *Edge) recovered(c *fiber.Ctx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e.metrics.panics.Inc()
+			err = vezechat.WrapError(vezechat.CodeInternal, fmt.Errorf("panic: %v\n%s", r, debug.Stack()), "something went wrong on our side")
+		}
+	}()
+	return c.Next()
+}
+
+// routeOf is the template of the route that answered, "none" when there was none.
+func routeOf(c *fiber.Ctx) string {
+	if p := c.Route().Path; p != "/" || c.Path() == "/" {
+		return p
+	}
+	return "none"
+}
+
+// requestID keeps the id that a trusted proxy gave, else makes one.
+func requestID(c *fiber.Ctx) string {
+	id := c.Get(headerRequestID)
+	if id == "" || len(id) > 64 || !c.IsProxyTrusted() || strings.IndexFunc(id, notPlain) >= 0 {
+		id = rand.Text()
+	}
+	c.Set(headerRequestID, id)
+	return id
+}
+
+// secure sets the headers that every answer has. Referrer-Policy is same-origin:
+// with no-referrer browsers send "Origin: null" with our own forms.
+func secure(c *fiber.Ctx) {
+	c.Set(fiber.HeaderContentSecurityPolicy, templates.CSP)
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
+	c.Set(fiber.HeaderXFrameOptions, "DENY")
+	c.Set("Cross-Origin-Opener-Policy", "same-origin")
+	c.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if c.Protocol() == "https" {
+		c.Set(fiber.HeaderStrictTransportSecurity, "max-age=31536000")
+	}
+}
+
+// params returns what the request says, read once.
+func (e *Edge) params(c *fiber.Ctx) (*params, error) {
+	if p, ok := c.Locals(localParams).(*params); ok {
+		return p, nil
+	}
+	p, err := readParams(c)
+	if err != nil {
+		return nil, err
+	}
+	c.Locals(localParams, p)
+	return p, nil
+}
+
+// Bounds of the trace that a request may bring.
+const (
+	maxQNet      = 16
+	maxQNetValue = 256
+)
+
+// TraceOf returns the W3C trace context of a request and its X-QNet-* headers, as
+// far as they are within bounds. A span of ours stands before the caller's.
+func TraceOf(c *fiber.Ctx) vezechat.Trace {
+	t := vezechat.Trace{Traceparent: c.Get("traceparent")}
+	if !validTraceparent(t.Traceparent) {
+		t.Traceparent = ""
+	}
+	if sc := trace.SpanContextFromContext(c.UserContext()); sc.IsValid() {
+		t.Traceparent = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
+	}
+	c.Request().Header.VisitAll(func(k, v []byte) {
+		name := textproto.CanonicalMIMEHeaderKey(string(k))
+		if !strings.HasPrefix(name, headerQNet) || len(name) > 64 || len(v) > maxQNetValue || !printable(v) || len(t.QNet) >= maxQNet {
+			return
+		}
+		if t.QNet == nil {
+			t.QNet = map[string]string{}
+		}
+		t.QNet[name] = string(v)
+	})
+	return t
+}
+
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c == 0x7F {
+			return false
+		}
+	}
+	return utf8.Valid(b)
+}
+
+// validTraceparent checks the form of version 00 (W3C Trace Context §3.2).
+func validTraceparent(s string) bool {
+	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	for i, c := range s {
+		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
+}

@@ -1,0 +1,224 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+const (
+	// nearTail is how many places before the log's end it may be read directly:
+	// such reads hold up publishing while they walk (measured: no effect below
+	// about 5,000).
+	nearTail = 5000
+
+	fillBatch    = 256
+	fillAttempts = 60 // with pauses of up to 200 ms: then what was announced is gone
+	sweepChunk   = 1000
+	maxSweep     = 4 * sweepChunk // rooms a tick
+)
+
+// event is one of a room's events on its way to sockets.
+type event struct {
+	seq, prev vezechat.Seq
+	payload   []byte
+}
+
+// since returns a run of a room's events after a place, oldest first and without
+// holes. more says that there are further ones; without it the run ends at what
+// the log and storage knew at that moment, or a little before.
+func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq) (run []event, more bool, err error) {
+	if h.near(after) {
+		return h.fromLog(ctx, r, after, after)
+	}
+	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: after, Limit: fillBatch})
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range p.Events {
+		run = append(run, event{e.Seq, e.Prev, e.Payload})
+		after = e.Seq
+	}
+	if p.More {
+		return run, true, nil
+	}
+	tail, more, err := h.fromLog(ctx, r, after, max(after, p.Stored))
+	if err != nil {
+		return run, true, nil // what storage had is good; the rest is asked for again
+	}
+	return append(run, tail...), more, nil
+}
+
+// near reports whether the log has everything after a place and may be read from
+// there.
+func (h *Hub) near(after vezechat.Seq) bool {
+	return uint64(after)+1 >= h.first.Load() && uint64(after)+nearTail >= h.seen.Load()
+}
+
+// fromLog reads the log from a place on for the room's events; prev is the event
+// before the first of them.
+func (h *Hub) fromLog(ctx context.Context, r *room, prev, from vezechat.Seq) (run []event, more bool, err error) {
+	records, err := h.cfg.Tail.After(ctx, r.subject, from, fillBatch)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, rec := range records {
+		run = append(run, event{rec.Seq, prev, rec.Payload})
+		prev = rec.Seq
+	}
+	return run, len(records) == fillBatch, nil
+}
+
+// repair starts reading what is missing up to want; mu is held.
+func (r *room) repair(want vezechat.Seq) {
+	r.want = max(r.want, want)
+	if r.filling {
+		return
+	}
+	r.filling = true
+	r.h.metrics.repairs.Inc()
+	r.h.spawn(r.fill)
+}
+
+// fill reads until the room has what was announced, then takes what waited.
+func (r *room) fill() {
+	select {
+	case r.h.fills <- struct{}{}:
+		defer func() { <-r.h.fills }()
+	case <-r.h.ctx.Done():
+		return
+	}
+	pause := 5 * time.Millisecond
+	for attempt := 0; r.h.ctx.Err() == nil; {
+		r.mu.Lock()
+		from := r.last
+		r.mu.Unlock()
+		run, more, err := r.h.since(r.h.ctx, r, from)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			r.h.metrics.repairErrors.Inc()
+		}
+		if r.filled(run, more, err != nil, attempt) {
+			return
+		}
+		if len(run) > 0 {
+			attempt, pause = 0, 5*time.Millisecond
+			continue
+		}
+		if err == nil {
+			attempt++ // a replica that lags; an error is no answer and is asked again for ever
+		}
+		select {
+		case <-r.h.ctx.Done():
+		case <-time.After(pause):
+			pause = min(2*pause, 200*time.Millisecond)
+		}
+	}
+}
+
+// filled takes a run and reports whether the repair is over.
+func (r *room) filled(run []event, more, failed bool, attempt int) (done bool) {
+	r.mu.Lock()
+	for _, e := range run {
+		if e.seq > r.last {
+			r.h.metrics.repaired.Inc()
+			r.deliver(e.seq, max(e.prev, 0), e.payload)
+		}
+	}
+	done = !more && !failed && (r.last >= r.want || attempt >= fillAttempts)
+	if done {
+		if r.last < r.want {
+			r.h.log.Warn("announced events are gone from the log", "room", r.id, "last", r.last, "want", r.want)
+			r.advance(r.want)
+		}
+		r.filling, r.want = false, 0
+		r.replay()
+	}
+	kick := r.schedule()
+	r.mu.Unlock()
+	if kick {
+		r.flush()
+	}
+	return done
+}
+
+// sweep looks for lost last events, which no later event has announced: a share
+// of the rooms each tick, all of them after a discontinuity, a room soon after it
+// was opened.
+func (h *Hub) sweep(ctx context.Context) {
+	tick := time.NewTicker(h.cfg.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+		case <-tick.C:
+			if err := h.observe(ctx); err != nil && ctx.Err() == nil {
+				h.metrics.sweepErrors.Inc()
+				continue
+			}
+		}
+		all := h.dirty.Swap(false)
+		if err := h.sweepOnce(ctx, all); err != nil {
+			h.metrics.sweepErrors.Inc()
+			if all {
+				h.dirty.Store(true)
+			}
+		}
+	}
+}
+
+// sweepOnce compares rooms with the log: those just opened or lately active
+// first, then any others up to a bound, or simply all.
+func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
+	rooms := h.all()
+	first, rest := make([]*room, 0, len(rooms)), []*room(nil)
+	now := time.Now()
+	for _, r := range rooms { // in random order, so that the rest takes turns
+		if r.busy(now) {
+			first = append(first, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	rooms = append(first, rest...)
+	if !all {
+		rooms = rooms[:min(len(rooms), maxSweep)]
+	}
+	for chunk := range slices.Chunk(rooms, sweepChunk) {
+		bySubject := make(map[string]*room, len(chunk))
+		subjects := make([]string, 0, len(chunk))
+		for _, r := range chunk {
+			bySubject[r.subject] = r
+			subjects = append(subjects, r.subject)
+		}
+		heads, err := h.cfg.Tail.Heads(ctx, subjects)
+		if err != nil {
+			return err
+		}
+		for subject, head := range heads {
+			bySubject[subject].compare(head)
+		}
+	}
+	return nil
+}
+
+// busy reports whether the room was opened or heard of in the last two minutes.
+func (r *room) busy(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Sub(r.active) < 2*time.Minute
+}
+
+// compare starts a repair when the log has gone further than the room.
+func (r *room) compare(head vezechat.Seq) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ready && !r.filling && head > r.last {
+		r.h.metrics.sweepHits.Inc()
+		r.repair(head)
+	}
+}

@@ -1,0 +1,350 @@
+// Package hub is the fan-out core of an edge: rooms, the sockets in them, and
+// what each socket still has to be sent.
+//
+// What it promises: every socket in a room gets the room's events in the log's
+// order, each once, from the place where it joined; when it cannot, because the
+// socket is slow or the cursor void, the socket is told (lag, reset) and never
+// silently skipped. One slow socket costs nobody else anything but its bounded
+// queue. An event is encoded once, whatever the number of sockets.
+//
+// A Hub owns its rooms and its goroutines, which end before Run returns; a Conn
+// belongs to the handler that made it. The hub must not know HTTP, JSON requests,
+// who may enter a room, or where events are stored: it is told.
+//
+// Locks, in the order in which they may be held together: Hub.mu, room.mu,
+// Conn.mu. No network call is made under any of them.
+package hub
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Feed is the live feed of rooms. It calls the hub back: Event, Soft,
+// Discontinuity.
+type Feed interface {
+	// Join listens to a room and returns when it does. Joining twice is harmless.
+	Join(room vezechat.RoomID) error
+	// Leave stops listening. It does not block.
+	Leave(room vezechat.RoomID)
+}
+
+// Tail reads the end of the log directly.
+type Tail interface {
+	// After returns up to limit records of a subject above a place, oldest first.
+	// It may not see the very last ones yet.
+	After(ctx context.Context, subject string, after vezechat.Seq, limit int) ([]vezechat.Record, error)
+	// Heads returns the last record's place of each subject that has one.
+	Heads(ctx context.Context, subjects []string) (map[string]vezechat.Seq, error)
+	// State tells where the log begins and ends.
+	State(ctx context.Context) (vezechat.LogState, error)
+}
+
+// Archive reads what storage has of a room's events.
+type Archive interface {
+	// Events is that of vezechat.MessageService.
+	Events(ctx context.Context, q vezechat.EventQuery) (vezechat.EventPage, error)
+}
+
+// Config is what a hub works with. All but the numbers is required.
+type Config struct {
+	Tail    Tail
+	Archive Archive
+	Soft    func(room vezechat.RoomID, payload []byte) error // sends to all edges of a room
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+	Name    string // this edge, unique among edges
+
+	Window     time.Duration // how long a busy room gathers events before it sends them; 0 is 10 ms
+	Flushers   int           // goroutines that write to sockets; 0 is GOMAXPROCS
+	QueueBytes int           // what may wait for one socket before a room is dropped to lag; 0 is 256 KiB
+	StallAfter time.Duration // a socket that takes nothing for this long is closed; 0 is 10 s
+	Linger     time.Duration // how long a room without sockets is kept; 0 is 30 s
+	SweepEvery time.Duration // how often the log is asked for lost last events; 0 is 2 s
+	PingEvery  time.Duration // 0 is 25 s, each ±20 %
+	PongWithin time.Duration // 0 is 10 s
+	RingBytes  int64         // frames kept for resuming, all rooms together; 0 is 64 MiB
+}
+
+func (c *Config) defaults() {
+	orDuration := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	orDuration(&c.Window, 10*time.Millisecond)
+	orDuration(&c.StallAfter, 10*time.Second)
+	orDuration(&c.Linger, 30*time.Second)
+	orDuration(&c.SweepEvery, 2*time.Second)
+	orDuration(&c.PingEvery, 25*time.Second)
+	orDuration(&c.PongWithin, 10*time.Second)
+	if c.Flushers == 0 {
+		c.Flushers = runtime.GOMAXPROCS(0)
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = 256 << 10
+	}
+	if c.RingBytes == 0 {
+		c.RingBytes = 64 << 20
+	}
+}
+
+// Hub is the rooms and sockets of one edge.
+type Hub struct {
+	cfg     Config
+	log     *slog.Logger
+	feed    Feed
+	metrics *metrics
+	seed    maphash.Seed
+
+	flushers []*flusher
+	wheel    *wheel
+	due      chan *room    // rooms that gather, in the order in which they are due
+	fills    chan struct{} // one per running repair
+	resumes  chan struct{} // one per running resume from the archive
+	flight   singleflight.Group
+
+	epoch     atomic.Pointer[string]
+	seen      atomic.Uint64 // the highest place of the log heard of
+	first     atomic.Uint64 // where the log begins, as last asked
+	ringBytes atomic.Int64
+	dirty     atomic.Bool   // a discontinuity: look at every room
+	wake      chan struct{} // wakes the sweeper
+
+	ctx    context.Context // ends repairs and resumes when Run stops
+	cancel context.CancelFunc
+
+	mu    sync.Mutex // guards rooms, conns and down
+	rooms map[vezechat.RoomID]*room
+	conns map[*Conn]struct{}
+	down  bool // no new sockets or rooms
+
+	spawning sync.Mutex     // guards stopped, and spawned's Add against its Wait
+	spawned  sync.WaitGroup // repairs and drains
+	stopped  bool
+}
+
+// Limits that no setting changes.
+const (
+	maxFills   = 16      // repairs at once
+	maxResumes = 32      // resumes from the archive at once
+	dueQueue   = 1 << 16 // rooms that gather at once; beyond it they send at once
+)
+
+// New returns a hub. Attach the feed, then Run it.
+func New(cfg Config) *Hub {
+	cfg.defaults()
+	h := &Hub{
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Metrics), seed: maphash.MakeSeed(),
+		due: make(chan *room, dueQueue), fills: make(chan struct{}, maxFills), resumes: make(chan struct{}, maxResumes),
+		wake: make(chan struct{}, 1), rooms: map[vezechat.RoomID]*room{}, conns: map[*Conn]struct{}{},
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.epoch.Store(new(string))
+	h.wheel = newWheel(h)
+	for range cfg.Flushers {
+		h.flushers = append(h.flushers, newFlusher(h))
+	}
+	return h
+}
+
+// Attach sets the feed. It must be called once, before Run.
+func (h *Hub) Attach(f Feed) { h.feed = f }
+
+// Run does the hub's work until ctx is done. It calls ready when the log's epoch
+// is known. Sockets should have been drained before: Run closes those that are
+// left, and returns when everything it started has ended.
+func (h *Hub) Run(ctx context.Context, ready func()) error {
+	defer h.cancel()
+	if err := h.learn(ctx); err != nil {
+		return err
+	}
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	for _, f := range h.flushers {
+		wg.Go(func() { f.run(inner) })
+	}
+	wg.Go(func() { h.gather(inner) })
+	wg.Go(func() { h.sweep(inner) })
+	wg.Go(func() { h.janitor(inner) })
+	wg.Go(func() { h.presence(inner) })
+	wg.Go(func() { h.wheel.run(inner) })
+	ready()
+	<-ctx.Done()
+	h.closeAll()
+	h.cancel()
+	stop()
+	wg.Wait()
+	h.spawning.Lock()
+	h.stopped = true
+	h.spawning.Unlock()
+	h.spawned.Wait()
+	return nil
+}
+
+// spawn starts a goroutine that Run waits for. It reports false, and starts
+// nothing, when Run has stopped.
+func (h *Hub) spawn(fn func()) bool {
+	h.spawning.Lock()
+	defer h.spawning.Unlock()
+	if h.stopped {
+		return false
+	}
+	h.spawned.Go(fn)
+	return true
+}
+
+// learn asks for the log's epoch until it gets an answer.
+func (h *Hub) learn(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := h.observe(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// observe asks for the log's state. A new epoch voids every cursor: all sockets
+// are asked to come back.
+func (h *Hub) observe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	s, err := h.cfg.Tail.State(ctx)
+	if err != nil {
+		return err
+	}
+	h.first.Store(uint64(s.First))
+	h.sawSeq(s.Last)
+	old := *h.epoch.Swap(&s.Epoch)
+	if old != "" && old != s.Epoch {
+		h.log.Warn("the log has a new epoch, all sockets must resume", "old", old, "new", s.Epoch)
+		h.restart(s.Last)
+	}
+	return nil
+}
+
+// Epoch is the log's incarnation, part of every cursor.
+func (h *Hub) Epoch() string { return *h.epoch.Load() }
+
+func (h *Hub) sawSeq(s vezechat.Seq) {
+	for {
+		old := h.seen.Load()
+		if uint64(s) <= old || h.seen.CompareAndSwap(old, uint64(s)) {
+			return
+		}
+	}
+}
+
+// Discontinuity says that the feed may have lost messages of any room.
+func (h *Hub) Discontinuity(reason string) {
+	h.metrics.discontinuities.WithLabelValues(reason).Inc()
+	h.dirty.Store(true)
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *Hub) room(id vezechat.RoomID) *room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rooms[id]
+}
+
+// Event takes a live event of the feed.
+func (h *Hub) Event(id vezechat.RoomID, seq, prev vezechat.Seq, payload []byte) {
+	h.sawSeq(seq)
+	if r := h.room(id); r != nil {
+		r.live(seq, prev, payload)
+	}
+}
+
+// flusherFor spreads sockets over the flushers.
+func (h *Hub) flusherFor(c *Conn) *flusher {
+	return h.flushers[maphash.Comparable(h.seed, c)%uint64(len(h.flushers))]
+}
+
+// janitor lets go of rooms that no socket has been in for a while.
+func (h *Hub) janitor(ctx context.Context) {
+	tick := time.NewTicker(max(h.cfg.Linger/6, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			h.evict(now)
+		}
+	}
+}
+
+func (h *Hub) evict(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, r := range h.rooms {
+		r.mu.Lock()
+		gone := r.refs == 0 && !r.idle.IsZero() && now.Sub(r.idle) >= h.cfg.Linger
+		if gone {
+			r.dead = true
+			r.clearRing()
+		}
+		r.mu.Unlock()
+		if gone {
+			delete(h.rooms, id)
+			h.feed.Leave(id) // under mu: a new Join of the room comes after it
+			h.metrics.rooms.Dec()
+		}
+	}
+}
+
+// acquire returns the room, listening and with its head known, and keeps it until
+// release.
+func (h *Hub) acquire(ctx context.Context, id vezechat.RoomID) (*room, error) {
+	h.mu.Lock()
+	if h.down {
+		h.mu.Unlock()
+		return nil, vezechat.Errorf(vezechat.CodeUnavailable, "this node is going away").RetryIn(time.Second)
+	}
+	r := h.rooms[id]
+	if r == nil {
+		r = newRoom(h, id)
+		h.rooms[id] = r
+		h.metrics.rooms.Inc()
+	}
+	r.mu.Lock()
+	r.refs++
+	r.idle = time.Time{}
+	r.mu.Unlock()
+	h.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		r.release()
+		return nil, err
+	}
+	return r, nil
+}
+
+// all returns the rooms at this moment.
+func (h *Hub) all() []*room {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rooms := make([]*room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		rooms = append(rooms, r)
+	}
+	return rooms
+}

@@ -1,0 +1,328 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
+)
+
+// errGone says that the socket has ended meanwhile.
+var errGone = errors.New("the socket is gone")
+
+// JoinRequest puts a socket into a room.
+type JoinRequest struct {
+	Ref    json.RawMessage
+	RoomID vezechat.RoomID
+	After  *vezechat.Seq // the client's cursor; nil: live events only
+	Epoch  string        // the cursor's epoch; empty: taken as the present one
+
+	// Ask returns what the socket's user may do in the room, or why they may not
+	// even see it. It may be called twice: somebody who is removed between its
+	// answer and their entering must not get in.
+	Ask func(context.Context) (vezechat.Access, error)
+}
+
+// Bounds of one resume.
+const (
+	maxResume   = 50_000           // events; beyond it the client is told lag and loads history instead
+	resumeLimit = 60 * time.Second // time
+)
+
+// Join puts the socket into a room and answers: ok with the room's head, then
+// what the client missed after its cursor, then live events, without a hole or a
+// repetition in between. A cursor of another epoch, or beyond the head, is
+// answered with reset: the client loads the room again, and live events follow.
+// Joining a room again starts from the new cursor.
+//
+// Errors of Ask are returned as they are. CodeNotFound: the user was removed
+// meanwhile. CodeUnavailable: the room cannot be listened to, or what was missed not read,
+// now; the socket is not in the room then.
+func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
+	c.Leave(req.RoomID)
+	if err := c.roomFor(); err != nil {
+		return err
+	}
+	asked := time.Now()
+	access, err := req.Ask(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := c.h.acquire(ctx, req.RoomID)
+	if err != nil {
+		return err
+	}
+	if !r.heardSince(asked) {
+		asked = time.Now()
+		if access, err = req.Ask(ctx); err != nil {
+			r.release()
+			return err
+		}
+	}
+	s := &sub{room: r, access: access, asked: asked, index: -1}
+	c.mu.Lock()
+	c.subs[req.RoomID] = s
+	c.mu.Unlock()
+	if err = c.catchUp(ctx, r, s, req); err == nil {
+		return nil
+	}
+	c.abandon(r, s)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	return err
+}
+
+// abandon takes the socket out of a room that it has not quite entered.
+func (c *Conn) abandon(r *room, s *sub) {
+	r.mu.Lock()
+	c.mu.Lock()
+	mine := c.subs[r.id] == s
+	if mine {
+		delete(c.subs, r.id)
+	}
+	c.mu.Unlock()
+	if mine {
+		r.drop(c, s)
+	}
+	r.mu.Unlock()
+	if mine {
+		r.release()
+	}
+}
+
+func (c *Conn) roomFor() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.subs) >= maxSubs {
+		return vezechat.Errorf(vezechat.CodeTooLarge, "a socket is in at most %d rooms", maxSubs)
+	}
+	return nil
+}
+
+// cursor is how far a resuming socket has got.
+type cursor struct {
+	at    vezechat.Seq
+	sent  int
+	empty int
+	ok    bool // the answer to the join was sent
+	ahead bool // this edge has yet to hear what the client has
+}
+
+// pause waits a little before asking again for what is known to be there: some
+// 2 s in all.
+func (cur *cursor) pause(ctx context.Context) error {
+	if cur.empty++; cur.empty > maxEmpty {
+		return vezechat.Errorf(vezechat.CodeUnavailable, "what you missed cannot be read yet, try again").RetryIn(500 * time.Millisecond)
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(5*time.Millisecond<<cur.empty, 300*time.Millisecond)):
+		return nil
+	}
+}
+
+func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) error {
+	if req.After == nil || c.reset(r, req) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		c.Send(wire.Joined(req.Ref, r.id, r.last, req.After != nil))
+		return c.enter(r, s)
+	}
+	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
+	defer cancel()
+	cur := cursor{at: *req.After}
+	for {
+		done, err := c.fromRing(r, s, req, &cur)
+		if done || err != nil {
+			return err
+		}
+		if cur.ahead {
+			if err := cur.pause(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.fromArchive(ctx, r, req, &cur); err != nil {
+			return err
+		}
+		if cur.sent > maxResume {
+			c.h.metrics.resumes.WithLabelValues("lag").Inc()
+			return c.giveUp(r, s)
+		}
+	}
+}
+
+// reset reports whether the client's cursor means nothing here.
+func (c *Conn) reset(r *room, req JoinRequest) bool {
+	void := req.Epoch != "" && req.Epoch != c.h.Epoch()
+	if !void && *req.After > vezechat.Seq(r.head.Load()) {
+		// Ahead of this edge: the feed may be late, the log decides.
+		r.mu.Lock()
+		head := r.last
+		r.mu.Unlock()
+		void = *req.After > head && !r.reaches(*req.After)
+	}
+	if void {
+		c.h.metrics.resumes.WithLabelValues("reset").Inc()
+	}
+	return void
+}
+
+// reaches asks the log whether a room has come as far as a place.
+func (r *room) reaches(seq vezechat.Seq) bool {
+	ctx, cancel := context.WithTimeout(r.h.ctx, 2*time.Second)
+	defer cancel()
+	head, err := r.askHead(ctx)
+	if err != nil || head < seq {
+		return false
+	}
+	r.compare(head)
+	return true
+}
+
+// fromRing sends the rest of what was missed and makes the socket a member, in
+// one step, if the ring reaches back to the cursor.
+func (c *Conn) fromRing(r *room, s *sub, req JoinRequest, cur *cursor) (done bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cur.ahead = cur.at > r.last; cur.ahead {
+		r.repair(cur.at) // entering now would deliver a second time what the repair brings
+		return false, nil
+	}
+	frames, ok := r.ring.after(cur.at)
+	if !ok {
+		return false, nil
+	}
+	if !cur.ok {
+		c.h.metrics.resumes.WithLabelValues("ring").Inc()
+		c.Send(wire.Joined(req.Ref, r.id, r.last, false))
+		cur.ok = true
+	}
+	var batch []byte
+	for _, f := range frames {
+		batch = append(batch, f.frame...)
+	}
+	if len(batch) > 0 {
+		c.h.metrics.resumed.Add(float64(len(frames)))
+		c.put(chunk{room: r.id, data: batch})
+	}
+	return true, c.enter(r, s)
+}
+
+// enter makes the socket a member; the room's mu is held. What the room has
+// gathered for its members is in the ring already, so it is sent to the others
+// first: the new member has it, or must not have it.
+func (c *Conn) enter(r *room, s *sub) error {
+	r.send()
+	c.mu.Lock()
+	mine := c.subs[r.id] == s && !c.dead
+	c.mu.Unlock()
+	if !mine {
+		return errGone
+	}
+	if r.removedSince(c.user, s.asked) {
+		return vezechat.Errorf(vezechat.CodeNotFound, "no such room")
+	}
+	r.add(c, s)
+	return nil
+}
+
+// giveUp tells the client to load the room instead; live events follow.
+func (c *Conn) giveUp(r *room, s *sub) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.Send(wire.Lag(r.id, r.last))
+	c.mu.Lock()
+	s.lagged = true // until it joins again
+	c.mu.Unlock()
+	return c.enter(r, s)
+}
+
+// fromArchive sends one page of what was missed.
+func (c *Conn) fromArchive(ctx context.Context, r *room, req JoinRequest, cur *cursor) error {
+	select {
+	case c.h.resumes <- struct{}{}:
+		defer func() { <-c.h.resumes }()
+	case <-ctx.Done():
+		return vezechat.WrapError(vezechat.CodeUnavailable, ctx.Err(), "too many are coming back at once, try again").RetryIn(2 * time.Second)
+	}
+	run, err := c.h.page(ctx, r, cur.at)
+	if err != nil {
+		return err
+	}
+	if !cur.ok {
+		c.h.metrics.resumes.WithLabelValues("archive").Inc()
+		c.Send(wire.Joined(req.Ref, r.id, vezechat.Seq(r.head.Load()), false))
+		cur.ok = true
+	}
+	if len(run) > 0 {
+		cur.sent += len(run)
+		c.h.metrics.resumed.Add(float64(len(run)))
+		return c.sendRun(ctx, r, run, cur)
+	}
+	return c.h.empty(ctx, r, cur)
+}
+
+// sendRun queues a run in pieces, as fast as the socket takes them.
+func (c *Conn) sendRun(ctx context.Context, r *room, run []event, cur *cursor) error {
+	var batch []byte
+	for i, e := range run {
+		batch = append(batch, encode(e.seq, e.prev, e.payload)...)
+		cur.at = e.seq
+		if len(batch) < c.h.cfg.QueueBytes/4 && i < len(run)-1 {
+			continue
+		}
+		c.put(chunk{room: r.id, data: batch})
+		batch = nil
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// empty is called when nothing was found after the cursor though the ring begins
+// above it. When storage has the whole log up to there and no event of the room
+// either, there is none, and the cursor moves to where the ring begins; else a
+// replica is late, and it is asked again, or the client is told to.
+func (h *Hub) empty(ctx context.Context, r *room, cur *cursor) error {
+	r.mu.Lock()
+	base := r.ring.base
+	r.mu.Unlock()
+	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: cur.at, Limit: 1})
+	switch {
+	case err != nil:
+		return err
+	case len(p.Events) == 0 && p.Stored >= base:
+		cur.at = max(cur.at, base)
+		return nil
+	}
+	return cur.pause(ctx)
+}
+
+// maxEmpty is how often a resume asks again: with its pauses some 2 s.
+const maxEmpty = 11
+
+// page reads a run after a place, once for all who ask for the same at the same
+// time.
+func (h *Hub) page(ctx context.Context, r *room, after vezechat.Seq) ([]event, error) {
+	key := r.id.String() + ":" + after.String()
+	ch := h.flight.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
+		defer cancel()
+		run, _, err := h.since(ctx, r, after)
+		return run, err
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case res := <-ch:
+		run, _ := res.Val.([]event)
+		return run, res.Err
+	}
+}

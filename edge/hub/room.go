@@ -1,0 +1,297 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
+)
+
+// room is one room on this edge.
+type room struct {
+	h       *Hub
+	id      vezechat.RoomID
+	subject string
+
+	opening sync.Mutex // held while open works; before mu
+
+	mu    sync.Mutex // guards all below
+	ready bool
+	dead  bool      // let go by the janitor
+	refs  int       // acquires not yet released
+	idle  time.Time // when refs fell to zero
+
+	last    vezechat.Seq  // the last event that was fanned out, or the head at opening
+	head    atomic.Uint64 // last, for readers without mu
+	filling bool          // a repair runs; live events wait in queue
+	want    vezechat.Seq  // the repair must reach this
+	queue   []item
+
+	ring ring
+
+	members []*Conn // in no order; a Conn knows its index in each room
+	pend    [][]byte
+	pending int       // bytes in pend
+	flushed time.Time // when pend was last sent
+	waiting bool      // in Hub.due
+
+	active time.Time // the last live event, for the sweeper
+	opened time.Time // since when the room is heard
+	gone   []removal // the last members removed, oldest first
+	people people
+}
+
+// item is a live event that waits for a repair.
+type item struct {
+	seq, prev vezechat.Seq
+	payload   []byte
+}
+
+// maxWaiting is how many live events may wait for a repair; beyond it they are
+// dropped, and the repair reads them from the log.
+const maxWaiting = 4096
+
+func newRoom(h *Hub, id vezechat.RoomID) *room {
+	return &room{h: h, id: id, subject: vezechat.RoomSubject(id), filling: true, people: newPeople()}
+}
+
+// open listens to the room and learns its head, once.
+func (r *room) open(ctx context.Context) error {
+	r.opening.Lock()
+	defer r.opening.Unlock()
+	r.mu.Lock()
+	ready := r.ready
+	r.mu.Unlock()
+	if ready {
+		return nil
+	}
+	if err := r.h.feed.Join(r.id); err != nil {
+		return err
+	}
+	head, err := r.askHead(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ready = true
+	r.opened = time.Now()
+	r.active = r.opened
+	r.advance(max(r.last, head))
+	r.ring.reset(r.last)
+	r.filling = false
+	r.replay()
+	r.people.query = true
+	return nil
+}
+
+// askHead asks the log for the room's last event, and the archive when the log has
+// none any more.
+func (r *room) askHead(ctx context.Context) (vezechat.Seq, error) {
+	heads, err := r.h.cfg.Tail.Heads(ctx, []string{r.subject})
+	if err != nil {
+		return 0, err
+	}
+	if head, ok := heads[r.subject]; ok {
+		return head, nil
+	}
+	p, err := r.h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: 1 << 62, Limit: 1})
+	if err != nil {
+		return 0, err
+	}
+	return p.Head, nil
+}
+
+func (r *room) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refs--; r.refs == 0 {
+		r.idle = time.Now()
+	}
+}
+
+// live takes an event of the feed: in order it is fanned out, after a gap it
+// starts a repair, during a repair it waits.
+func (r *room) live(seq, prev vezechat.Seq, payload []byte) {
+	r.mu.Lock()
+	r.active = time.Now()
+	r.take(item{seq, prev, payload})
+	kick := r.schedule()
+	r.mu.Unlock()
+	if kick {
+		r.flush()
+	}
+}
+
+// take is the chain rule; mu is held. A gap is prev above last: prev below it is
+// what deletions and expiry leave behind (NATS ADR-28).
+func (r *room) take(it item) {
+	switch {
+	case r.filling:
+		if len(r.queue) < maxWaiting {
+			r.queue = append(r.queue, it)
+			r.want = max(r.want, it.prev)
+		} else {
+			r.want = max(r.want, it.seq)
+		}
+	case it.seq <= r.last:
+		r.h.metrics.stale.Inc()
+	case it.prev <= r.last:
+		r.deliver(it.seq, it.prev, it.payload)
+	default:
+		r.h.metrics.gaps.Inc()
+		r.queue = append(r.queue, it)
+		r.repair(it.prev)
+	}
+}
+
+// replay takes what waited; mu is held and no repair runs.
+func (r *room) replay() {
+	q := r.queue
+	r.queue = nil
+	for _, it := range q {
+		r.take(it)
+	}
+}
+
+// deliver makes one event the room's last and hands it to the members; mu is held.
+func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
+	frame := encode(seq, prev, payload)
+	r.advance(seq)
+	r.ring.push(r.h, seq, frame)
+	r.h.metrics.events.Inc()
+	if len(r.members) > 0 {
+		r.pend = append(r.pend, frame)
+		if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
+			r.send()
+		}
+		if seq%latencySample == 0 {
+			r.h.metrics.observeLatency(payload)
+		}
+	}
+	if t := vezechat.TypeOf(payload); t != vezechat.EventMessageCreated {
+		r.apply(t, payload)
+	}
+}
+
+// encode builds the frame that all sockets share.
+func encode(seq, prev vezechat.Seq, payload []byte) []byte {
+	const room = 96 // what the splice and the frame header add at most
+	body := vezechat.AppendPlaced(make([]byte, 0, len(payload)+room), payload, seq, prev)
+	return wire.AppendText(make([]byte, 0, len(body)+10), body)
+}
+
+func (r *room) advance(seq vezechat.Seq) {
+	r.last = seq
+	r.head.Store(uint64(seq))
+}
+
+// schedule decides when pend is sent; mu is held. A room that was quiet sends at
+// once (true: the caller flushes), a busy one gathers for a window.
+func (r *room) schedule() (now bool) {
+	if len(r.pend) == 0 || r.waiting {
+		return false
+	}
+	if time.Since(r.flushed) >= r.h.cfg.Window {
+		return true
+	}
+	select {
+	case r.h.due <- r:
+		r.waiting = true
+		return false
+	default:
+		return true
+	}
+}
+
+// flush sends what has gathered.
+func (r *room) flush() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = false
+	r.send()
+}
+
+// send hands pend to every member; mu is held.
+func (r *room) send() {
+	if len(r.pend) == 0 {
+		return
+	}
+	r.flushed = time.Now()
+	batch := join(r.pend)
+	n := len(r.pend)
+	clear(r.pend)
+	r.pend, r.pending = r.pend[:0], 0
+	for _, c := range r.members {
+		c.push(r, batch, n)
+	}
+	r.h.metrics.deliveries.Add(float64(n * len(r.members)))
+}
+
+func join(frames [][]byte) []byte {
+	if len(frames) == 1 {
+		return frames[0]
+	}
+	size := 0
+	for _, f := range frames {
+		size += len(f)
+	}
+	out := make([]byte, 0, size)
+	for _, f := range frames {
+		out = append(out, f...)
+	}
+	return out
+}
+
+// gather sends rooms when their window has passed.
+func (h *Hub) gather(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-h.due:
+			r.mu.Lock()
+			wait := h.cfg.Window - time.Since(r.flushed)
+			r.mu.Unlock()
+			if wait > 0 {
+				timer.Reset(wait)
+				select {
+				case <-ctx.Done():
+					return
+				case <-timer.C:
+				}
+			}
+			r.flush()
+		}
+	}
+}
+
+// add makes c a member; mu is held.
+func (r *room) add(c *Conn, s *sub) {
+	s.index = len(r.members)
+	r.members = append(r.members, c)
+	r.people.enter(c.user, c.handle)
+}
+
+// drop removes a member; mu is held. The caller removes the room from the Conn.
+func (r *room) drop(c *Conn, s *sub) {
+	if s.index < 0 {
+		return
+	}
+	end := len(r.members) - 1
+	moved := r.members[end]
+	r.members[s.index] = moved
+	r.members[end] = nil
+	r.members = r.members[:end]
+	moved.reindex(r.id, s.index)
+	s.index = -1
+	r.people.exit(c.user)
+}
+
+// clearRing gives back the ring's memory; mu is held.
+func (r *room) clearRing() { r.ring.clear(r.h) }

@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of the edge. Labels come from closed sets: route templates, methods,
+// status classes, codes.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	errors   *prometheus.CounterVec
+	panics   prometheus.Counter
+	rejected *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vezechat_edge_requests_total", Help: "HTTP requests by route, method and class of status.",
+		}, []string{"route", "method", "class"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "vezechat_edge_request_seconds", Help: "Time from a request's arrival to its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vezechat_edge_request_errors_total", Help: "Requests refused or failed, by code.",
+		}, []string{"code"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vezechat_edge_panics_total", Help: "Handlers that panicked; each is a defect.",
+		}),
+	}
+	m.rejected = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_edge_rejected_sockets_total", Help: "Sockets closed before they were anybody's, by close code.",
+	}, []string{"code"})
+	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_edge_refusals_total", Help: "Socket requests refused or failed, by code.",
+	}, []string{"code"})
+	reg.MustRegister(m.requests, m.seconds, m.errors, m.panics, m.rejected, m.refusals)
+	return m
+}
+
+func (m *metrics) request(route, method string, status int, took time.Duration) {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+	default:
+		method = "other"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// posterMetrics count what went to the log.
+type posterMetrics struct {
+	appended *prometheus.CounterVec
+	limited  *prometheus.CounterVec
+	evicted  prometheus.Counter
+}
+
+func newPosterMetrics(reg prometheus.Registerer) *posterMetrics {
+	m := &posterMetrics{
+		appended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vezechat_edge_appends_total", Help: "Events appended to the log, by kind and result (stored, duplicate, failed).",
+		}, []string{"kind", "result"}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vezechat_edge_limited_total", Help: "Posts refused by a limit, by which.",
+		}, []string{"reason"}),
+		evicted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "vezechat_edge_limiter_evictions_total", Help: "Limiter entries dropped while still counting, because the table was full.",
+		}),
+	}
+	reg.MustRegister(m.appended, m.limited, m.evicted)
+	return m
+}

@@ -1,0 +1,75 @@
+package edge
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Bounds of people: two generations of entries, each asked for anew after a while.
+const (
+	maxPeople = 8192
+	peopleAge = 5 * time.Minute
+)
+
+// people remembers for a while which user an identity is: tokens come with each
+// request, users change seldom.
+type people struct {
+	users vezechat.UserService
+	now   func() time.Time
+
+	mu       sync.Mutex // guards both generations
+	cur, old map[string]person
+}
+
+type person struct {
+	user  vezechat.User
+	until time.Time
+}
+
+func newPeople(users vezechat.UserService, now func() time.Time) *people {
+	return &people{users: users, now: now, cur: map[string]person{}}
+}
+
+// ensure returns the user of an identity.
+func (p *people) ensure(ctx context.Context, id vezechat.Identity) (vezechat.User, error) {
+	key := personKey(id)
+	now := p.now()
+	if u, ok := p.known(key, now); ok {
+		return u, nil
+	}
+	u, err := p.users.EnsureUser(ctx, id)
+	if err != nil {
+		return vezechat.User{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.cur) >= maxPeople {
+		p.old, p.cur = p.cur, make(map[string]person, maxPeople/4)
+	}
+	p.cur[key] = person{user: u, until: now.Add(peopleAge)}
+	return u, nil
+}
+
+func (p *people) known(key string, now time.Time) (vezechat.User, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, gen := range [...]map[string]person{p.cur, p.old} {
+		if e, ok := gen[key]; ok && now.Before(e.until) {
+			return e.user, true
+		}
+	}
+	return vezechat.User{}, false
+}
+
+// personKey changes with all that EnsureUser would store.
+func personKey(id vezechat.Identity) string {
+	verified := "0"
+	if id.EmailVerified {
+		verified = "1"
+	}
+	return strings.Join([]string{id.Issuer, id.Subject, id.Email, verified, id.Handle}, "\x00")
+}

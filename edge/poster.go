@@ -1,0 +1,306 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/spans"
+)
+
+// Poster is what people do in rooms, the same for HTTP and sockets: it checks,
+// limits, and appends to the log. Callers bring the Access, so that a socket
+// need not ask for it with each message. It is safe for concurrent use.
+//
+// All methods answer CodeNotFound, CodeForbidden, CodeMuted and CodeConflict as
+// Access.May does, CodeRateLimited with RetryAfter, and CodeUnavailable when the
+// log did not acknowledge: the same call with the same nonce is then harmless.
+type Poster struct {
+	cfg     PosterConfig
+	limiter *limiter
+	metrics *posterMetrics
+}
+
+// PosterConfig is what a Poster needs.
+type PosterConfig struct {
+	Log        vezechat.Log
+	Rooms      vezechat.RoomService
+	Messages   vezechat.MessageService
+	Limits     Limits
+	Now        func() time.Time
+	Registerer prometheus.Registerer
+}
+
+// NewPoster returns a Poster.
+func NewPoster(cfg PosterConfig) *Poster {
+	m := newPosterMetrics(cfg.Registerer)
+	return &Poster{cfg: cfg, limiter: newLimiter(cfg.Limits, m.evicted), metrics: m}
+}
+
+// Send is a message on its way.
+type Send struct {
+	Caller  vezechat.Caller
+	Access  vezechat.Access // the caller's
+	Text    string
+	Nonce   string // empty: a fresh one
+	ReplyTo vezechat.MessageID
+	By      vezechat.UserID // the service that speaks for the caller, or 0
+	Trace   vezechat.Trace
+
+	// Recall asks storage first whether the nonce was used already, so that a
+	// repetition is the same message even after the log has forgotten its ID.
+	Recall bool
+}
+
+// Send appends a message. The Ack's Seq is the message's id; Duplicate says that
+// the nonce was used before, and the id is that of the first one.
+// CodeBadRequest and CodeTooLarge: the text or the nonce is not usable, or there
+// is no message to reply to. CodeSlowMode: the room spaces messages out.
+func (p *Poster) Send(ctx context.Context, s Send) (vezechat.Ack, error) {
+	now := p.cfg.Now()
+	if err := s.Access.May(s.Caller, vezechat.ActionPost, now); err != nil {
+		return vezechat.Ack{}, err
+	}
+	text, err := vezechat.CheckText(s.Text)
+	if err != nil {
+		return vezechat.Ack{}, err
+	}
+	if err := vezechat.CheckNonce(s.Nonce); err != nil {
+		return vezechat.Ack{}, err
+	}
+	recall := s.Recall && s.Nonce != ""
+	if s.Nonce == "" {
+		s.Nonce = rand.Text()
+	}
+	if err := p.limit(s.Caller, s.Access, s.Nonce, now); err != nil {
+		return vezechat.Ack{}, err
+	}
+	ack, err := p.send(ctx, s, text, recall, now)
+	if ack.Duplicate || err != nil && !vezechat.CodeOf(err).Retryable() {
+		p.refund(s.Caller, s.Access, s.Nonce)
+	}
+	return ack, err
+}
+
+func (p *Poster) send(ctx context.Context, s Send, text string, recall bool, now time.Time) (vezechat.Ack, error) {
+	ref := vezechat.RoomRef{Caller: s.Caller, RoomID: s.Access.Room.ID}
+	if recall {
+		m, err := p.cfg.Messages.MessageByNonce(ctx, vezechat.NonceRef{RoomRef: ref, UserID: s.Caller.UserID, Nonce: s.Nonce})
+		if err == nil {
+			return vezechat.Ack{Seq: m.ID, Duplicate: true}, nil
+		}
+		if vezechat.CodeOf(err) != vezechat.CodeNotFound {
+			return vezechat.Ack{}, err
+		}
+	}
+	if s.ReplyTo != 0 {
+		_, err := p.cfg.Messages.Message(ctx, vezechat.MessageRef{RoomRef: ref, MessageID: s.ReplyTo})
+		if vezechat.CodeOf(err) == vezechat.CodeNotFound {
+			return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeBadRequest, "reply_to: there is no message %s in this room", s.ReplyTo)
+		}
+		if err != nil {
+			return vezechat.Ack{}, err
+		}
+	}
+	id := s.Caller.UserID.String() + ":" + s.Access.Room.ID.String() + ":" + s.Nonce
+	return p.append(ctx, id, &vezechat.Event{
+		Type: vezechat.EventMessageCreated, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle,
+		Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, At: now,
+	}, s.Trace)
+}
+
+// Change is something done to a message that is there.
+type Change struct {
+	Caller    vezechat.Caller
+	Access    vezechat.Access
+	MessageID vezechat.MessageID
+	Nonce     string // optional: makes a repetition harmless for two minutes
+	Trace     vezechat.Trace
+}
+
+// Edit replaces a message's text. CodeForbidden: it is another's.
+// CodeConflict: it is deleted or hidden.
+func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack, error) {
+	text, err := vezechat.CheckText(text)
+	if err != nil {
+		return vezechat.Ack{}, err
+	}
+	m, err := p.message(ctx, c, vezechat.ActionPost)
+	switch {
+	case err != nil:
+		return vezechat.Ack{}, err
+	case m.UserID != c.Caller.UserID:
+		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeForbidden, "only its author may edit a message")
+	case m.Deleted || m.Hidden:
+		return vezechat.Ack{}, gone()
+	}
+	return p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageEdited, Text: text})
+}
+
+// Delete takes a message's text away: one's own, or another's with ActionAmend.
+// A message that is deleted already stays so: the Ack is then zero.
+func (p *Poster) Delete(ctx context.Context, c Change) (vezechat.Ack, error) {
+	m, err := p.message(ctx, c, vezechat.ActionSee)
+	if err != nil {
+		return vezechat.Ack{}, err
+	}
+	if err := mayDelete(c, m, p.cfg.Now()); err != nil {
+		return vezechat.Ack{}, err
+	}
+	if m.Deleted {
+		return vezechat.Ack{Duplicate: true}, nil
+	}
+	e := vezechat.Event{Type: vezechat.EventMessageDeleted}
+	if m.UserID != c.Caller.UserID {
+		e.UserID, e.Handle, e.By = m.UserID, m.Handle, c.Caller.UserID
+	}
+	return p.change(ctx, c, e)
+}
+
+// mayDelete lets authors delete while they are muted, not in an archived room.
+func mayDelete(c Change, m vezechat.Message, now time.Time) error {
+	if !c.Caller.Scopes.Has(vezechat.ScopeChatWrite) && !c.Caller.Staff() {
+		return readOnly()
+	}
+	err := c.Access.May(c.Caller, vezechat.ActionAmend, now)
+	if vezechat.CodeOf(err) == vezechat.CodeForbidden && m.UserID == c.Caller.UserID {
+		return nil
+	}
+	return err
+}
+
+// React adds the caller's reaction to a message, or takes it away. Doing it twice
+// is harmless: readers count a person's emoji once.
+func (p *Poster) React(ctx context.Context, c Change, emoji string, add bool) (vezechat.Ack, error) {
+	if err := vezechat.CheckEmoji(emoji); err != nil {
+		return vezechat.Ack{}, err
+	}
+	m, err := p.message(ctx, c, vezechat.ActionPost)
+	if err != nil {
+		return vezechat.Ack{}, err
+	}
+	if m.Deleted || m.Hidden {
+		return vezechat.Ack{}, gone()
+	}
+	e := vezechat.Event{Type: vezechat.EventReactionAdded, Emoji: emoji}
+	if !add {
+		e.Type = vezechat.EventReactionRemoved
+	}
+	return p.change(ctx, c, e)
+}
+
+// Read moves the caller's read position in a room forward.
+func (p *Poster) Read(ctx context.Context, c vezechat.Caller, acc vezechat.Access, upto vezechat.Seq) error {
+	if err := acc.May(c, vezechat.ActionSee, p.cfg.Now()); err != nil {
+		return err
+	}
+	return p.cfg.Rooms.MarkRead(ctx, []vezechat.ReadMark{{Caller: c, RoomID: acc.Room.ID, Upto: upto}})
+}
+
+// Typing returns nil when others may be told that the caller types: they may
+// post, and are not too fast. It tells nobody.
+func (p *Poster) Typing(c vezechat.Caller, acc vezechat.Access) error {
+	now := p.cfg.Now()
+	if err := acc.May(c, vezechat.ActionPost, now); err != nil {
+		return err
+	}
+	return p.limit(c, acc, "", now)
+}
+
+// outside is the room of what is done in none.
+const outside vezechat.RoomID = -1
+
+// Spend counts something that costs the hub work and is done in no room, as a
+// search: CodeRateLimited.
+func (p *Poster) Spend(c vezechat.Caller) error {
+	return p.limit(c, vezechat.Access{Room: vezechat.Room{ID: outside}}, "", p.cfg.Now())
+}
+
+// message checks and limits a change, and returns the message it is about.
+func (p *Poster) message(ctx context.Context, c Change, act vezechat.Action) (vezechat.Message, error) {
+	now := p.cfg.Now()
+	if err := c.Access.May(c.Caller, act, now); err != nil {
+		return vezechat.Message{}, err
+	}
+	if err := vezechat.CheckNonce(c.Nonce); err != nil {
+		return vezechat.Message{}, err
+	}
+	if err := p.limit(c.Caller, c.Access, "", now); err != nil {
+		return vezechat.Message{}, err
+	}
+	ref := vezechat.RoomRef{Caller: c.Caller, RoomID: c.Access.Room.ID}
+	return p.cfg.Messages.Message(ctx, vezechat.MessageRef{RoomRef: ref, MessageID: c.MessageID})
+}
+
+// change fills in who, where and when of an event about a message, and appends it.
+func (p *Poster) change(ctx context.Context, c Change, e vezechat.Event) (vezechat.Ack, error) {
+	e.RoomID, e.MessageID, e.At = c.Access.Room.ID, c.MessageID, p.cfg.Now()
+	if e.UserID == 0 {
+		e.UserID, e.Handle = c.Caller.UserID, c.Caller.Handle
+	}
+	if c.Nonce == "" {
+		c.Nonce = rand.Text()
+	}
+	id := string(e.Type) + ":" + c.Caller.UserID.String() + ":" + e.RoomID.String() + ":" + e.MessageID.String() + ":" + e.Emoji + ":" + c.Nonce
+	return p.append(ctx, id, &e, c.Trace)
+}
+
+func (p *Poster) append(ctx context.Context, id string, e *vezechat.Event, tr vezechat.Trace) (vezechat.Ack, error) {
+	ctx, tr, end := spans.Begin(ctx, "append "+string(e.Type), tr)
+	if !tr.Empty() {
+		e.Trace = &tr
+	}
+	payload := vezechat.AppendEvent(make([]byte, 0, 256+len(e.Text)), e)
+	ack, err := p.cfg.Log.Append(ctx, vezechat.Entry{Subject: vezechat.RoomSubject(e.RoomID), ID: asciiID(id), Payload: payload, Trace: tr})
+	end(err)
+	result := "stored"
+	switch {
+	case err != nil:
+		result = "failed"
+	case ack.Duplicate:
+		result = "duplicate"
+	}
+	p.metrics.appended.WithLabelValues(string(e.Type), result).Inc()
+	return ack, err
+}
+
+// asciiID keeps an ID fit for a header: emoji are quoted.
+func asciiID(id string) string {
+	for i := range len(id) {
+		if id[i] >= 0x80 {
+			q := strconv.QuoteToASCII(id)
+			return q[1 : len(q)-1]
+		}
+	}
+	return id
+}
+
+func (p *Poster) limit(c vezechat.Caller, acc vezechat.Access, nonce string, now time.Time) error {
+	if c.Staff() {
+		return nil
+	}
+	slow := time.Duration(acc.Room.SlowMode) * time.Second
+	err := p.limiter.take(c.UserID, acc.Room.ID, nonce, slow, now)
+	if err != nil {
+		p.metrics.limited.WithLabelValues(string(vezechat.CodeOf(err))).Inc()
+	}
+	return err
+}
+
+func (p *Poster) refund(c vezechat.Caller, acc vezechat.Access, nonce string) {
+	if !c.Staff() {
+		p.limiter.refund(c.UserID, acc.Room.ID, nonce)
+	}
+}
+
+func gone() *vezechat.Error {
+	return vezechat.Errorf(vezechat.CodeConflict, "the message is deleted or hidden")
+}
+
+func readOnly() *vezechat.Error {
+	return vezechat.Errorf(vezechat.CodeForbidden, "your token may read, not write")
+}

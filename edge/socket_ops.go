@@ -1,0 +1,245 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	fws "github.com/fasthttp/websocket"
+	"golang.org/x/time/rate"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/hub"
+	"vezeuniqverse.com/vezechat/edge/wire"
+)
+
+// sendTimeout is how long a socket's request may take: longer than the log goes
+// on trying.
+const sendTimeout = 20 * time.Second
+
+// socket is one client's conversation. All its methods are called from the
+// goroutine that reads it, so a client's requests are carried out in order.
+type socket struct {
+	e        *Edge
+	hc       *hub.Conn
+	caller   vezechat.Caller
+	trace    vezechat.Trace
+	rate     *rate.Limiter
+	refusals int // in a row
+}
+
+func newSocket(e *Edge, hc *hub.Conn, st *start) *socket {
+	return &socket{e: e, hc: hc, caller: st.session.Caller, trace: st.trace, rate: rate.NewLimiter(framesPerSec, framesBurst)}
+}
+
+// frame carries out one message of the client.
+func (s *socket) frame(kind int, data []byte) {
+	if kind != fws.TextMessage {
+		s.hc.Close(wire.CloseUnsupported, "veze.v1 is text")
+		return
+	}
+	req, err := wire.Parse(data)
+	if err == nil && !s.caller.Staff() && !s.rate.Allow() {
+		err = vezechat.Errorf(vezechat.CodeRateLimited, "too many requests on this socket").RetryIn(time.Second)
+	}
+	if err != nil {
+		s.refuse(&req, err)
+		return
+	}
+	s.work(func(ctx context.Context) { s.do(ctx, &req) })
+}
+
+// work runs a request, during which the client's silence is not its own.
+func (s *socket) work(fn func(context.Context)) {
+	s.hc.Busy(true)
+	defer s.hc.Busy(false)
+	ctx, cancel := context.WithTimeout(s.e.base, sendTimeout)
+	defer cancel()
+	fn(ctx)
+}
+
+// refuse tells the client why a request was not carried out. One that is refused
+// all the time does not listen, and is sent away.
+func (s *socket) refuse(req *wire.Request, err error) {
+	e := vezechat.AsError(err)
+	if e.Code == vezechat.CodeInternal {
+		s.e.cfg.Logger.Error("socket request failed", "op", req.Type, "err", e.Err)
+	}
+	s.e.metrics.refusals.WithLabelValues(string(e.Code)).Inc()
+	s.hc.Send(wire.Refused(req.Ref, req.RoomID, e))
+	if s.refusals++; s.refusals >= maxRefusals {
+		s.hc.Close(wire.CloseRate, "too many refused requests")
+	}
+}
+
+func (s *socket) answer(payload []byte) {
+	s.refusals = 0
+	s.hc.Send(payload)
+}
+
+// do carries out one well-formed request.
+func (s *socket) do(ctx context.Context, req *wire.Request) {
+	var err error
+	switch req.Type {
+	case wire.OpPing:
+		s.answer(wire.Pong(req.Ref))
+	case wire.OpAuth:
+		err = s.refresh(ctx, req)
+	case wire.OpJoin:
+		s.join(ctx, req)
+	case wire.OpLeave:
+		s.hc.Leave(req.RoomID)
+		s.answer(wire.OK(req.Ref))
+	case wire.OpSend:
+		err = s.send(ctx, req)
+	case wire.OpEdit, wire.OpDelete, wire.OpReact, wire.OpUnreact:
+		err = s.change(ctx, req)
+	case wire.OpRead, wire.OpTyping:
+		err = s.signal(ctx, req)
+	case wire.OpWho:
+		err = s.who(req)
+	case wire.OpHistory:
+		err = s.history(ctx, req)
+	}
+	if err != nil {
+		s.refuse(req, err)
+	}
+}
+
+// refresh takes a new token of the same user.
+func (s *socket) refresh(ctx context.Context, req *wire.Request) error {
+	next, err := s.e.Authenticate(ctx, req.Token)
+	if err != nil {
+		return err
+	}
+	if next.Caller.UserID != s.caller.UserID {
+		return vezechat.Errorf(vezechat.CodeForbidden, "the token is another user's")
+	}
+	s.caller = next.Caller
+	s.hc.SetExpiry(next.ExpiresAt)
+	s.answer(wire.OK(req.Ref))
+	return nil
+}
+
+// join puts the client into rooms, and answers for each.
+func (s *socket) join(ctx context.Context, req *wire.Request) {
+	for _, j := range req.Rooms {
+		ask := func(ctx context.Context) (vezechat.Access, error) { return s.ask(ctx, j.RoomID) }
+		err := s.hc.Join(ctx, hub.JoinRequest{Ref: req.Ref, RoomID: j.RoomID, After: j.After, Epoch: j.Epoch, Ask: ask})
+		if err != nil {
+			s.refuse(&wire.Request{Type: req.Type, Ref: req.Ref, RoomID: j.RoomID}, err)
+			continue
+		}
+		s.refusals = 0
+	}
+}
+
+// ask returns what the client may do in a room, or CodeNotFound.
+func (s *socket) ask(ctx context.Context, room vezechat.RoomID) (vezechat.Access, error) {
+	acc, err := s.e.cfg.Rooms.Access(ctx, vezechat.RoomRef{Caller: s.caller, RoomID: room})
+	if err != nil {
+		return vezechat.Access{}, err
+	}
+	return acc, acc.May(s.caller, vezechat.ActionSee, s.e.cfg.Now())
+}
+
+// access is what the client may do in a room: known when it has joined, else
+// asked for.
+func (s *socket) access(ctx context.Context, room vezechat.RoomID) (vezechat.Access, error) {
+	if acc, ok := s.hc.Access(room); ok {
+		return acc, nil
+	}
+	return s.ask(ctx, room)
+}
+
+func (s *socket) send(ctx context.Context, req *wire.Request) error {
+	acc, err := s.access(ctx, req.RoomID)
+	if err != nil {
+		return err
+	}
+	ack, err := s.e.cfg.Poster.Send(ctx, Send{
+		Caller: s.caller, Access: acc, Text: req.Text, Nonce: req.Nonce, ReplyTo: req.ReplyTo, Trace: s.trace, Recall: req.Retry,
+	})
+	if err != nil {
+		return err
+	}
+	s.answer(wire.Sent(req.Ref, ack.Seq, ack.Duplicate))
+	return nil
+}
+
+func (s *socket) change(ctx context.Context, req *wire.Request) error {
+	acc, err := s.access(ctx, req.RoomID)
+	if err != nil {
+		return err
+	}
+	c := Change{Caller: s.caller, Access: acc, MessageID: req.MessageID, Nonce: req.Nonce, Trace: s.trace}
+	switch req.Type {
+	case wire.OpEdit:
+		_, err = s.e.cfg.Poster.Edit(ctx, c, req.Text)
+	case wire.OpDelete:
+		_, err = s.e.cfg.Poster.Delete(ctx, c)
+	default:
+		_, err = s.e.cfg.Poster.React(ctx, c, req.Emoji, req.Type == wire.OpReact)
+	}
+	if err != nil {
+		return err
+	}
+	s.answer(wire.OK(req.Ref))
+	return nil
+}
+
+// signal carries out what leaves no event: a read position, and typing.
+func (s *socket) signal(ctx context.Context, req *wire.Request) error {
+	acc, err := s.access(ctx, req.RoomID)
+	if err != nil {
+		return err
+	}
+	if req.Type == wire.OpRead {
+		err = s.e.cfg.Poster.Read(ctx, s.caller, acc, req.Upto)
+	} else if err = s.e.cfg.Poster.Typing(s.caller, acc); err == nil {
+		s.hc.Typing(req.RoomID)
+	}
+	if err != nil {
+		return err
+	}
+	if len(req.Ref) > 0 {
+		s.answer(wire.OK(req.Ref))
+	}
+	return nil
+}
+
+func (s *socket) who(req *wire.Request) error {
+	who, err := s.hc.Who(req.RoomID)
+	if err != nil {
+		return err
+	}
+	return s.tell(req.Ref, struct {
+		RoomID vezechat.RoomID `json:"room_id"`
+		Users  []wire.Person   `json:"users"`
+		Count  int             `json:"count"`
+	}{who.RoomID, append([]wire.Person{}, who.Users...), who.Count})
+}
+
+func (s *socket) history(ctx context.Context, req *wire.Request) error {
+	h := vezechat.History{RoomRef: vezechat.RoomRef{Caller: s.caller, RoomID: req.RoomID}, Before: req.Before, Limit: req.Limit}
+	if req.After != nil {
+		h.After = *req.After
+	}
+	page, err := s.e.cfg.Messages.Messages(ctx, h)
+	if err != nil {
+		return err
+	}
+	return s.tell(req.Ref, struct {
+		RoomID vezechat.RoomID `json:"room_id"`
+		vezechat.MessagePage
+	}{req.RoomID, page})
+}
+
+func (s *socket) tell(ref json.RawMessage, v any) error {
+	b, err := wire.With(ref, v)
+	if err != nil {
+		return err
+	}
+	s.answer(b)
+	return nil
+}

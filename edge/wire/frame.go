@@ -1,0 +1,54 @@
+package wire
+
+import "encoding/binary"
+
+// Opcodes of RFC 6455 §5.2 that a server sends.
+const (
+	opText  = 0x1
+	opClose = 0x8
+	opPing  = 0x9
+	opPong  = 0xA
+
+	finBit = 0x80
+
+	maxControl = 125 // bytes of a control frame's payload (RFC 6455 §5.5)
+)
+
+// AppendText appends an unfragmented, unmasked text frame.
+func AppendText(dst, payload []byte) []byte { return appendFrame(dst, opText, payload) }
+
+// AppendBinary appends an unfragmented, unmasked binary frame. The hub sends
+// none; its conformance tests echo them.
+func AppendBinary(dst, payload []byte) []byte { return appendFrame(dst, 0x2, payload) }
+
+// AppendPing appends a ping; a payload over 125 bytes is cut.
+func AppendPing(dst, payload []byte) []byte {
+	return appendFrame(dst, opPing, payload[:min(len(payload), maxControl)])
+}
+
+// AppendPong appends the answer to a ping.
+func AppendPong(dst, payload []byte) []byte {
+	return appendFrame(dst, opPong, payload[:min(len(payload), maxControl)])
+}
+
+// AppendClose appends a close frame; code 0 sends an empty one (RFC 6455 §5.5.1).
+func AppendClose(dst []byte, code CloseCode, reason string) []byte {
+	if code == 0 {
+		return appendFrame(dst, opClose, nil)
+	}
+	body := binary.BigEndian.AppendUint16(make([]byte, 0, maxControl), uint16(code))
+	return appendFrame(dst, opClose, append(body, reason[:min(len(reason), maxControl-2)]...))
+}
+
+func appendFrame(dst []byte, op byte, payload []byte) []byte {
+	dst = append(dst, finBit|op)
+	switch n := len(payload); {
+	case n <= maxControl:
+		dst = append(dst, byte(n))
+	case n <= 0xFFFF:
+		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
+	}
+	return append(dst, payload...)
+}

@@ -1,0 +1,81 @@
+package templates
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestShots_EveryPage writes pictures of all pages to the folder VEZE_SHOTS, to
+// be looked at; without it only checks that no page scrolls sideways.
+func TestShots_EveryPage(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, func(h *hub, w http.ResponseWriter, r *http.Request) { servePage(h, w, r) })
+	for _, v := range []struct {
+		name string
+		w, h int64
+	}{{"wide", 1280, 800}, {"phone", 360, 740}} {
+		for _, p := range []struct{ name, path, act string }{
+			{"rooms", "/proxy/chat/rooms", ""},
+			{"room", "/proxy/chat/rooms/17", ""},
+			{"room-roster", "/proxy/chat/rooms/17", `document.querySelector("#roster").open = true`},
+			{"room-help", "/proxy/chat/rooms/17", `document.querySelector("#help").showModal()`},
+			{"room-tools", "/proxy/chat/rooms/17", `document.querySelector("#m24").focus(), document.querySelector("#m24 .t-react").click()`},
+			{"room-top", "/proxy/chat/rooms/17", `document.querySelector("#scroll").scrollTop = -9999`},
+			{"signin", "/proxy/chat/auth/signin", ""},
+			{"error", "/proxy/chat/nowhere", ""},
+		} {
+			t.Run(p.name+"-"+v.name, func(t *testing.T) {
+				ctx := tab(t, h.Server, p.path, size(v.w, v.h))
+				if p.act != "" {
+					act(t, ctx, p.act)
+				}
+				if over := eval[int64](t, ctx, `document.documentElement.scrollWidth`) - v.w; over > 0 {
+					t.Errorf("the page is %d px too wide", over)
+				}
+				dir := os.Getenv("VEZE_SHOTS")
+				if dir == "" {
+					return
+				}
+				do(t, ctx, chromedp.Sleep(400*time.Millisecond)) // a picture of things at rest
+				png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, p.name+"-"+v.name+".png"), png, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+func size(w, h int64) chromedp.Action[chromedp.Void] {
+	if w < 500 {
+		return chromedp.EmulateViewport(w, h, chromedp.EmulateMobile)
+	}
+	return chromedp.EmulateViewport(w, h)
+}
+
+// servePage answers with sample data for each address.
+func servePage(h *hub, w http.ResponseWriter, r *http.Request) {
+	var err error
+	switch r.URL.Path {
+	case "/proxy/chat/rooms":
+		err = h.pages.Rooms(w, sampleRooms())
+	case "/proxy/chat/rooms/17":
+		err = h.pages.Room(w, sampleRoom())
+	case "/proxy/chat/auth/signin":
+		err = h.pages.SignIn(w, SignInPage{Page: Page{Base: "/proxy/chat", CSRF: "x"}})
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		err = h.pages.Error(w, sampleError(404, "not_found"))
+	}
+	if err != nil {
+		h.t.Error(err)
+	}
+}
