@@ -27,6 +27,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/edge/wire"
 	"vezeuniqverse.com/vezechat/templates"
 )
 
@@ -39,6 +40,7 @@ const (
 	idleTimeout    = 75 * time.Second
 	drainTime      = 5 * time.Second
 	cutTime        = time.Second
+	authTime       = 10 * time.Second
 )
 
 // Config is what an edge needs. All but the fields marked optional must be set.
@@ -69,6 +71,7 @@ type Config struct {
 	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
+	AuthTime       time.Duration                           // optional: in which a socket without identity sends a token; 0: 10 s
 }
 
 // Check is one part that the edge depends on, and whether it works.
@@ -93,15 +96,19 @@ type Edge struct {
 	draining atomic.Bool
 	open     atomic.Int64 // requests being answered
 	sockets  atomic.Int64 // open, with or without identity
+	maxFrame int64        // bytes of a socket's message
 }
 
 // New returns an edge that is not serving yet.
 // CodeInternal: PublicURL or an allowed origin is not a URL, or the API's
 // document is broken.
 func New(cfg Config) (*Edge, error) {
-	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now), metrics: newMetrics(cfg.Registerer)}
+	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now), metrics: newMetrics(cfg.Registerer), maxFrame: wire.MaxFrame}
 	if e.cfg.DrainTime <= 0 {
 		e.cfg.DrainTime = drainTime
+	}
+	if e.cfg.AuthTime <= 0 {
+		e.cfg.AuthTime = authTime
 	}
 	for _, o := range append([]string{cfg.PublicURL}, cfg.AllowedOrigins...) {
 		if err := e.allowOrigin(o); err != nil {
