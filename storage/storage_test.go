@@ -82,7 +82,7 @@ func TestRole_LogLostItsTail(t *testing.T) {
 	before := w.stored()
 	p.stop()
 	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:1], 1 })
-	p = w.running()
+	w.running()
 	if at := w.say("three"); at <= before {
 		t.Errorf("place %d is handed out again", at)
 	}
