@@ -127,7 +127,12 @@ func (r *Request) validate() error {
 	case OpPing:
 	case OpJoin:
 		return r.validateJoin()
-	case OpLeave, OpSend, OpTyping, OpWho, OpHistory, OpRead:
+	case OpHistory:
+		needsRoom = true
+		if r.Limit < 0 || r.Limit > vezechat.MaxPage {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "limit: at most %d", vezechat.MaxPage)
+		}
+	case OpLeave, OpSend, OpTyping, OpWho, OpRead:
 		needsRoom = true
 	case OpEdit, OpDelete, OpReact, OpUnreact:
 		needsRoom, needsMessage = true, true
