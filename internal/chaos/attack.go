@@ -92,8 +92,10 @@ func (r *run) late(ctx context.Context, s step) bool {
 	return ok && time.Until(end) < longest
 }
 
-// end lets the load go on a little while the feed is lost everywhere.
+// end lets the load go on a little while the feed is lost everywhere. From then on
+// nobody leaves and comes back, which would bring the lost end to light.
 func (r *run) end(ctx context.Context) {
+	r.crowd.quiet.Store(true)
 	if err := r.world.restore(ctx); err != nil {
 		r.find("parts come back", "at the end: %v", err)
 	}
@@ -193,21 +195,31 @@ func (r *run) settle(ctx context.Context) {
 	if err := r.crowd.finish(ctx, settleWithin); err != nil {
 		r.find("acknowledged is kept", "with everything up again, not everything was acknowledged: %v", err)
 	}
-	err := until(ctx, settleWithin, 200*time.Millisecond, func(ctx context.Context) error {
+	if err := r.await(ctx); err != nil {
+		r.find("settle", "%v", err)
+	}
+	took := time.Since(began)
+	r.notes.took("settled after the load's end", took)
+	if err := r.crowd.latecomers(ctx); err != nil {
+		r.find("settle", "nobody new can come: %v", err)
+	}
+	if err := r.await(ctx); err != nil {
+		r.find("settle", "who comes last and asks for everything: %v", err)
+	}
+	// What is written twice, or late, would be written now.
+	pause(ctx, time.Second)
+	r.story.tell("settled in %s", took.Round(10*time.Millisecond))
+}
+
+// await waits until every screen and store has all that the log has.
+func (r *run) await(ctx context.Context) error {
+	return until(ctx, settleWithin, 200*time.Millisecond, func(ctx context.Context) error {
 		heads, err := r.world.heads(ctx)
 		if err != nil {
 			return err
 		}
 		return r.crowd.reached(heads)
 	})
-	if err != nil {
-		r.find("settle", "%v", err)
-	}
-	took := time.Since(began)
-	r.notes.took("settled after the load's end", took)
-	// What is written twice, or late, would be written now.
-	pause(ctx, time.Second)
-	r.story.tell("settled in %s", took.Round(10*time.Millisecond))
 }
 
 // gather reads all that the judge looks at.

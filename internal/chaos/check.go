@@ -50,12 +50,17 @@ func check(e *evidence) []Finding {
 	j.made(e)
 	j.clean(e)
 	j.spike(e.spike)
-	for p, n := range j.more {
+	return append(j.found, others(j.more)...)
+}
+
+// others tells of the findings that were not kept.
+func others(counts map[string]int) (list []Finding) {
+	for p, n := range counts {
 		if n > firstOf {
-			j.found = append(j.found, Finding{p, fmt.Sprintf("and %d more", n-firstOf)})
+			list = append(list, Finding{p, fmt.Sprintf("and %d more", n-firstOf)})
 		}
 	}
-	return j.found
+	return list
 }
 
 // placed is an event of PostgreSQL as everybody else must show it.
@@ -100,10 +105,6 @@ func splice(ev pgEvent) []byte {
 // sends checks what senders were told against PostgreSQL: each acknowledged
 // message is there once, under its id; and nothing is there that nobody sent.
 func (j *judge) sends(e *evidence) {
-	type nonceKey struct {
-		room  int64
-		nonce string
-	}
 	created, rows := map[nonceKey][]uint64{}, map[nonceKey][]uint64{}
 	known := map[nonceKey]*send{}
 	for _, ev := range e.events {
@@ -111,15 +112,15 @@ func (j *judge) sends(e *evidence) {
 			continue
 		}
 		b := body(ev.payload)
-		k := nonceKey{ev.room, b.Nonce}
+		k := nonceKey{ev.room, b.UserID, b.Nonce}
 		created[k] = append(created[k], ev.seq)
 	}
 	for k, m := range e.messages {
-		n := nonceKey{k.room, m.nonce}
+		n := nonceKey{k.room, m.user, m.nonce}
 		rows[n] = append(rows[n], k.id)
 	}
 	for _, s := range e.sends {
-		k := nonceKey{s.room, s.nonce}
+		k := nonceKey{s.room, s.user, s.nonce}
 		known[k] = s
 		id := s.id.Load()
 		evs, ms := created[k], rows[k]
@@ -211,7 +212,7 @@ func (j *judge) payloads(room int64, want []placed, got []redisEntry) {
 // screen checks one user's view of a room: every event after its first cursor, in
 // order, once, with the same bytes.
 func (j *judge) screen(e *evidence, s *screen, room []placed) {
-	if !s.begun {
+	if !s.begun.Load() {
 		j.find(promiseResume, "%s never got into room %d", s.user, s.room)
 		return
 	}

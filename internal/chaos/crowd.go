@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type crowd struct {
 	guild     int64   // of every second user
 	floodRoom int64   // of the slow client, and one who is not
 	people    []*client
+	late      []*client // who come when the load is over
 	slow      *client
 	fast      *client // in the room of the slow one
 	admin     *rester
@@ -35,6 +37,8 @@ type crowd struct {
 	wg          sync.WaitGroup // of sockets
 	working     sync.WaitGroup // of work
 	under       sync.WaitGroup // of those who make work
+
+	quiet atomic.Bool // nobody leaves by themselves any more
 
 	mu       sync.Mutex // guards all below
 	epoch    string
@@ -66,7 +70,24 @@ func newCrowd(ctx context.Context, cfg Config, w *world, n *notes) (*crowd, erro
 	return c, c.awaitJoined(ctx)
 }
 
-func (c *crowd) all() []*client { return append([]*client{c.slow, c.fast}, c.people...) }
+func (c *crowd) all() []*client {
+	return append(append([]*client{c.slow, c.fast}, c.people...), c.late...)
+}
+
+// latecomers come when all has been said, and ask for everything.
+func (c *crowd) latecomers(ctx context.Context) error {
+	for i := range 2 {
+		p, err := c.newClient(ctx, fmt.Sprintf("chaos-late-%d", i), uint64(2000+i))
+		if err != nil {
+			return err
+		}
+		p.whole = true
+		p.see(append(c.rooms, c.floodRoom)...)
+		c.late = append(c.late, p)
+		c.wg.Go(func() { p.run(c.sockets) })
+	}
+	return nil
+}
 
 func (c *crowd) setStage(ctx context.Context) error {
 	var err error
@@ -145,8 +166,8 @@ func (p *client) see(rooms ...int64) {
 }
 
 // fromStart is whether a screen that has no cursor yet asks for the whole room:
-// those of every third room do.
-func (c *crowd) fromStart(s *screen) bool { return s.room%3 == 0 }
+// those of every third room do, and those of latecomers.
+func (p *client) fromStart(s *screen) bool { return p.whole || s.room%3 == 0 }
 
 // awaitJoined waits until everybody is in their rooms.
 func (c *crowd) awaitJoined(ctx context.Context) error {
@@ -279,7 +300,13 @@ func (c *crowd) open() string {
 			}
 		}
 	}
-	return fmt.Sprintf("%d messages are open, the first is %s", n, first)
+	unchanged := 0
+	for _, ch := range c.changes {
+		if !ch.acked.Load() {
+			unchanged++
+		}
+	}
+	return fmt.Sprintf("%d messages (%s), at most %d changes", n, first, unchanged)
 }
 
 // stop ends all work and all sockets.
@@ -297,7 +324,9 @@ func (c *crowd) reached(heads map[int64]uint64) error {
 	var errs []error
 	for _, p := range c.all() {
 		for id, s := range p.screens {
-			if at := s.cursor.Load(); at < heads[id] {
+			if !s.begun.Load() {
+				errs = append(errs, fmt.Errorf("%s is not in room %d yet", p.handle, id))
+			} else if at := s.cursor.Load(); at < heads[id] {
 				errs = append(errs, fmt.Errorf("%s is at %d in room %d, which is at %d", p.handle, at, id, heads[id]))
 			}
 		}

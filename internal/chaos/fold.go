@@ -3,16 +3,24 @@ package chaos
 import "time"
 
 // folded is what messages must be after all events, by the rules of docs/data.md
-// and DESIGN.md: what is deleted stays so and has no text, only its author edits
-// a message, a person's emoji counts once, and only on what can be seen.
+// and DESIGN.md: a nonce makes one message, what is deleted stays so and has no
+// text, only its author edits a message, a person's emoji counts once, and only on
+// what can be seen.
 type folded struct {
 	messages  map[messageKey]pgMessage
 	reactions map[reactionKey]bool
+	said      map[nonceKey]bool
+}
+
+// nonceKey is how a sender names a message.
+type nonceKey struct {
+	room, user int64
+	nonce      string
 }
 
 // foldEvents needs the events of each room in order.
 func foldEvents(events []pgEvent) folded {
-	f := folded{messages: map[messageKey]pgMessage{}, reactions: map[reactionKey]bool{}}
+	f := folded{messages: map[messageKey]pgMessage{}, reactions: map[reactionKey]bool{}, said: map[nonceKey]bool{}}
 	for _, ev := range events {
 		f.add(ev)
 	}
@@ -23,6 +31,11 @@ func (f *folded) add(ev pgEvent) {
 	b := body(ev.payload)
 	at, _ := time.Parse(time.RFC3339, b.At) // a zero time is found to be wrong
 	if ev.kind == "chat.message.created" {
+		n := nonceKey{ev.room, b.UserID, b.Nonce}
+		if b.Nonce != "" && f.said[n] {
+			return
+		}
+		f.said[n] = true
 		f.messages[messageKey{ev.room, ev.seq}] = pgMessage{user: b.UserID, handle: b.Handle, text: b.Text, nonce: b.Nonce, replyTo: b.ReplyTo, at: at}
 		return
 	}

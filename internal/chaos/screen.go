@@ -17,16 +17,16 @@ type row struct {
 // what a client needs it watches what the hub promises of one join: its events
 // come once, in order and without a hole.
 //
-// One goroutine uses a screen; cursor may be read by others.
+// One goroutine uses a screen; begun and cursor may be read by others.
 type screen struct {
 	user string
 	room int64
 
 	state  screenState
-	after  *uint64 // with which it asked to join; nil: live only
-	last   uint64  // of this join
-	begun  bool    // it has a cursor
-	start  uint64  // its first cursor
+	after  *uint64     // with which it asked to join; nil: live only
+	last   uint64      // of this join
+	begun  atomic.Bool // it has a cursor
+	start  uint64      // its first cursor
 	cursor atomic.Uint64
 	rows   []row
 	joins  int
@@ -44,7 +44,7 @@ const (
 // ask notes a join, and returns the cursor to join after; nil: live only.
 func (s *screen) ask(fromStart bool) *uint64 {
 	s.state, s.after = screenAsked, nil
-	if s.begun || fromStart {
+	if s.begun.Load() || fromStart {
 		at := s.cursor.Load()
 		s.after = &at
 	}
@@ -59,9 +59,10 @@ func (s *screen) joined(head uint64) {
 	if s.after != nil {
 		s.last = *s.after
 	}
-	if !s.begun {
-		s.begun, s.start = true, s.last
+	if !s.begun.Load() {
+		s.start = s.last
 		s.cursor.Store(s.last)
+		s.begun.Store(true)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,7 +46,8 @@ type client struct {
 	rng     *rand.Rand // of run's goroutine
 	screens map[int64]*screen
 	refused map[int64]bool // rooms that it asks for and must not get
-	thin    bool           // a small receive buffer, and no voluntary disconnects
+	thin    bool           // a small receive buffer
+	whole   bool           // asks for its rooms from their beginning, and stays
 	gate    *gate          // stops reading while it is shut
 
 	mu      sync.Mutex // guards all below
@@ -84,6 +86,9 @@ func (c *client) run(ctx context.Context) {
 			return
 		}
 		c.crowd.notes.count("closes: " + reasonOf(err))
+		if errors.Is(err, errLeft) && c.rng.IntN(3) == 0 {
+			back = time.Second + time.Duration(c.rng.Int64N(int64(6*time.Second)))
+		}
 		if back == 0 {
 			back = 50*time.Millisecond + time.Duration(c.rng.Int64N(int64(400*time.Millisecond)))
 		}
@@ -123,14 +128,18 @@ func (c *client) session(ctx context.Context, edge string) (back time.Duration, 
 	sctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(sctx, func() { cn.ws.Close() })()
-	left := false
-	if !c.thin {
+	if !c.thin && !c.whole {
+		var left atomic.Bool
 		stay := 3*time.Second + time.Duration(c.rng.Int64N(int64(25*time.Second)))
-		t := time.AfterFunc(stay, func() { cn.ws.Close() })
-		began := time.Now()
+		t := time.AfterFunc(stay, func() {
+			if !c.crowd.quiet.Load() {
+				left.Store(true)
+				cn.ws.Close()
+			}
+		})
 		defer t.Stop()
 		defer func() {
-			if left = time.Since(began) >= stay; left {
+			if left.Load() {
 				err = errLeft
 			}
 		}()
@@ -230,7 +239,7 @@ func (c *client) joinAll(cn *conn) error {
 	}
 	var rooms []joinRoom
 	for id, s := range c.screens {
-		rooms = append(rooms, joinRoom{id, s.ask(c.crowd.fromStart(s))})
+		rooms = append(rooms, joinRoom{id, s.ask(c.fromStart(s))})
 	}
 	for id := range c.refused {
 		rooms = append(rooms, joinRoom{RoomID: id})
@@ -240,7 +249,7 @@ func (c *client) joinAll(cn *conn) error {
 
 func (c *client) join(cn *conn, s *screen) error {
 	m := map[string]any{"type": "join", "ref": "join", "room_id": s.room, "epoch": c.crowd.epochNow()}
-	if after := s.ask(c.crowd.fromStart(s)); after != nil {
+	if after := s.ask(c.fromStart(s)); after != nil {
 		m["after"] = *after
 	}
 	return cn.write(m)
@@ -250,7 +259,7 @@ func (c *client) join(cn *conn, s *screen) error {
 func (c *client) later(ctx context.Context, cn *conn, wg *sync.WaitGroup, s *screen, d time.Duration) {
 	s.state = screenAsked
 	m := map[string]any{"type": "join", "ref": "join", "room_id": s.room, "epoch": c.crowd.epochNow()}
-	if after := s.ask(c.crowd.fromStart(s)); after != nil {
+	if after := s.ask(c.fromStart(s)); after != nil {
 		m["after"] = *after
 	}
 	wg.Go(func() {
@@ -294,7 +303,7 @@ func (c *client) answer(ctx context.Context, cn *conn, wg *sync.WaitGroup, f fra
 		c.crowd.notes.find("resume or be told", "%s was told reset of room %d at %d, head %d", c.handle, f.RoomID, s.cursor.Load(), f.Head)
 	case f.Type == "ok":
 		c.crowd.notes.count("joins")
-		if s.begun && s.after != nil && f.Head > *s.after {
+		if s.begun.Load() && s.after != nil && f.Head > *s.after {
 			c.crowd.notes.count("resumes with something missed")
 		}
 		s.joined(f.Head)

@@ -31,16 +31,19 @@ func (s *story) tell(format string, args ...any) {
 type notes struct {
 	mu     sync.Mutex // guards all below
 	found  []Finding
+	more   map[string]int // findings of each promise
 	counts map[string]int
 	worst  map[string]time.Duration
 }
 
-func newNotes() *notes { return &notes{counts: map[string]int{}, worst: map[string]time.Duration{}} }
+func newNotes() *notes { return &notes{more: map[string]int{}, counts: map[string]int{}, worst: map[string]time.Duration{}} }
 
 func (n *notes) find(promise, format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.found = append(n.found, Finding{promise, fmt.Sprintf(format, args...)})
+	if n.more[promise]++; n.more[promise] <= firstOf {
+		n.found = append(n.found, Finding{promise, fmt.Sprintf(format, args...)})
+	}
 }
 
 func (n *notes) count(what string) { n.add(what, 1) }
@@ -72,7 +75,7 @@ func (n *notes) longest(what string) time.Duration {
 func (n *notes) findings() []Finding {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.found)
+	return append(slices.Clone(n.found), others(n.more)...)
 }
 
 // counted things with a prefix, by name.
