@@ -50,9 +50,9 @@ type Reaction struct {
 }
 
 // CheckText returns the text as it is kept, or why it cannot be: line ends
-// become \n, surrounding space goes; control characters, invalid UTF-8, and
-// characters that reorder what stands around them (UAX #9 §2) are refused.
-// CodeTooLarge: over MaxText characters. CodeBadRequest: empty or not text.
+// become \n, surrounding space goes, and so do control characters and those that
+// override the order of what stands around them (UAX #9 §2.2).
+// CodeTooLarge: over MaxText characters. CodeBadRequest: empty or not UTF-8.
 func CheckText(s string) (string, error) {
 	if len(s) > 4*MaxText {
 		return "", Errorf(CodeTooLarge, "a message has at most %d characters", MaxText)
@@ -63,21 +63,26 @@ func CheckText(s string) (string, error) {
 	if strings.Contains(s, "\r") {
 		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	}
+	if strings.ContainsFunc(s, unprintable) {
+		s = strings.Map(func(r rune) rune {
+			if unprintable(r) {
+				return -1
+			}
+			return r
+		}, s)
+	}
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return "", Errorf(CodeBadRequest, "the text is empty")
 	}
-	n := 0
-	for _, r := range s {
-		n++
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7F || r >= 0x80 && r < 0xA0 || unicode.Is(bidiOverride, r) {
-			return "", Errorf(CodeBadRequest, "the text has a character that is not allowed: %U", r)
-		}
-	}
-	if n > MaxText {
+	if n := utf8.RuneCountInString(s); n > MaxText {
 		return "", Errorf(CodeTooLarge, "a message has at most %d characters, this one has %d", MaxText, n)
 	}
 	return s, nil
+}
+
+func unprintable(r rune) bool {
+	return r < ' ' && r != '\n' && r != '\t' || r >= 0x7F && r < 0xA0 || unicode.Is(bidiOverride, r)
 }
 
 // bidiOverride are the explicit overrides of UAX #9: they make text read as what

@@ -27,6 +27,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/edge/wire"
 	"vezeuniqverse.com/vezechat/templates"
 )
 
@@ -39,6 +40,7 @@ const (
 	idleTimeout    = 75 * time.Second
 	drainTime      = 5 * time.Second
 	cutTime        = time.Second
+	authTime       = 10 * time.Second
 )
 
 // Config is what an edge needs. All but the fields marked optional must be set.
@@ -69,6 +71,7 @@ type Config struct {
 	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
+	AuthTime       time.Duration                           // optional: in which a socket without identity sends a token; 0: 10 s
 }
 
 // Check is one part that the edge depends on, and whether it works.
@@ -93,15 +96,19 @@ type Edge struct {
 	draining atomic.Bool
 	open     atomic.Int64 // requests being answered
 	sockets  atomic.Int64 // open, with or without identity
+	maxFrame int64        // bytes of a socket's message
 }
 
 // New returns an edge that is not serving yet.
 // CodeInternal: PublicURL or an allowed origin is not a URL, or the API's
 // document is broken.
 func New(cfg Config) (*Edge, error) {
-	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now), metrics: newMetrics(cfg.Registerer)}
+	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now), metrics: newMetrics(cfg.Registerer), maxFrame: wire.MaxFrame}
 	if e.cfg.DrainTime <= 0 {
 		e.cfg.DrainTime = drainTime
+	}
+	if e.cfg.AuthTime <= 0 {
+		e.cfg.AuthTime = authTime
 	}
 	for _, o := range append([]string{cfg.PublicURL}, cfg.AllowedOrigins...) {
 		if err := e.allowOrigin(o); err != nil {
@@ -175,38 +182,38 @@ func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 		e.cfg.Logger.Warn("requests are cut at the end of the drain time", "after", e.cfg.DrainTime, "err", err)
 	}
 	e.cut()
-	e.settle()
-	_ = ln.Close() // when ctx ended before the server had it
-	<-served
+	if !settled(&e.open, cutTime) {
+		e.cfg.Logger.Error("requests do not end when they are cut: what they call has no deadline", "open", e.open.Load())
+	}
+	_ = ln.Close() // for a ctx that ended before the server had it; closed already else
+	if err := <-served; err != nil {
+		e.cfg.Logger.Warn("the listener ended with an error", "err", err)
+	}
 	return e.awaitSockets()
 }
 
 // awaitSockets waits for the handlers of sockets, which the hub has closed by now
 // or whose wait for a token has been cut.
 func (e *Edge) awaitSockets() error {
-	e.cut()
-	for deadline := time.Now().Add(e.cfg.DrainTime); e.sockets.Load() > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
-		}
+	if !settled(&e.sockets, e.cfg.DrainTime) {
+		return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
 	}
 	return nil
 }
 
-// settle waits until the requests that were cut have noticed. Those that do not
-// within the time are defects: whatever they call has no deadline.
-func (e *Edge) settle() {
+// settled waits until a count is down to zero, within a time.
+func settled(n *atomic.Int64, within time.Duration) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(cutTime)
-	for e.open.Load() > 0 {
+	end := time.After(within)
+	for n.Load() > 0 {
 		select {
 		case <-tick.C:
 		case <-end:
-			e.cfg.Logger.Error("requests do not end when they are cut", "open", e.open.Load())
-			return
+			return n.Load() == 0
 		}
 	}
+	return true
 }
 
 // Drain makes /readyz answer no, so that no new work is sent here.

@@ -179,7 +179,12 @@ func (h *fakeHub) Access(_ context.Context, q vezechat.RoomRef) (vezechat.Access
 	if err := h.begin("Access"); err != nil {
 		return vezechat.Access{}, err
 	}
-	_, acc, err := h.access(q, vezechat.ActionSee)
+	// Laxer than the contract: it leaves the decision to the edge, whose own check
+	// is then the one that is tested.
+	room, acc, err := h.access(q, vezechat.ActionSee)
+	if room != nil {
+		err = nil
+	}
 	return acc, err
 }
 

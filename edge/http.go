@@ -211,16 +211,16 @@ func TraceOf(c *fiber.Ctx) vezechat.Trace {
 	if sc := trace.SpanContextFromContext(c.UserContext()); sc.IsValid() {
 		t.Traceparent = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
 	}
-	c.Request().Header.VisitAll(func(k, v []byte) {
+	for k, v := range c.Request().Header.All() {
 		name := textproto.CanonicalMIMEHeaderKey(string(k))
 		if !strings.HasPrefix(name, headerQNet) || len(name) > 64 || len(v) > maxQNetValue || !printable(v) || len(t.QNet) >= maxQNet {
-			return
+			continue
 		}
 		if t.QNet == nil {
 			t.QNet = map[string]string{}
 		}
 		t.QNet[name] = string(v)
-	})
+	}
 	return t
 }
 

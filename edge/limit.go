@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
@@ -40,8 +39,8 @@ type limiter struct {
 	evicted prometheus.Counter
 
 	mu   sync.Mutex // guards all below
-	keys map[limitKey]*list.Element
-	lru  list.List // of *limitEntry, the most recently used first
+	keys map[limitKey]*limitEntry
+	ring limitEntry // next is the most recently used entry, prev the longest idle
 }
 
 // limitKey is a user, in one room or (RoomID 0) in all.
@@ -57,6 +56,8 @@ type limitEntry struct {
 	before time.Time // the one before it
 	free   time.Time // when the entry means nothing any more
 	nonce  string    // of the last message: sending it again is not another one
+
+	prev, next *limitEntry // guarded by the limiter
 }
 
 func newLimiter(l Limits, evicted prometheus.Counter) *limiter {
@@ -64,7 +65,9 @@ func newLimiter(l Limits, evicted prometheus.Counter) *limiter {
 		l.Max = DefaultLimits().Max
 	}
 	l.Max = max(l.Max, 2) // an action needs the user's entry and the room's
-	return &limiter{limits: l, evicted: evicted, keys: map[limitKey]*list.Element{}}
+	lim := &limiter{limits: l, evicted: evicted, keys: map[limitKey]*limitEntry{}}
+	lim.ring.prev, lim.ring.next = &lim.ring, &lim.ring
+	return lim
 }
 
 // take counts one action of a user in a room, and with a nonce one message,
@@ -97,12 +100,10 @@ func (l *limiter) take(user vezechat.UserID, room vezechat.RoomID, nonce string,
 func (l *limiter) refund(user vezechat.UserID, room vezechat.RoomID, nonce string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if el, ok := l.keys[limitKey{user: user}]; ok {
-		u := el.Value.(*limitEntry)
+	if u, ok := l.keys[limitKey{user: user}]; ok {
 		u.full = u.full.Add(-l.limits.User.Every)
 	}
-	if el, ok := l.keys[limitKey{user, room}]; ok {
-		r := el.Value.(*limitEntry)
+	if r, ok := l.keys[limitKey{user, room}]; ok {
 		r.full = r.full.Add(-l.limits.Room.Every)
 		if nonce != "" && r.nonce == nonce {
 			r.nonce, r.posted = "", r.before
@@ -112,34 +113,38 @@ func (l *limiter) refund(user vezechat.UserID, room vezechat.RoomID, nonce strin
 
 // entry returns the entry of a key and makes it the most recently used one.
 func (l *limiter) entry(key limitKey, now time.Time) *limitEntry {
-	if el, ok := l.keys[key]; ok {
-		l.lru.MoveToFront(el)
-		return el.Value.(*limitEntry)
+	e, ok := l.keys[key]
+	if ok {
+		e.unlink()
+	} else {
+		l.shrink(now)
+		e = &limitEntry{key: key, free: now.Add(time.Minute)}
+		l.keys[key] = e
 	}
-	l.shrink(now)
-	e := &limitEntry{key: key, free: now.Add(time.Minute)}
-	l.keys[key] = l.lru.PushFront(e)
+	e.prev, e.next = &l.ring, l.ring.next
+	e.prev.next, e.next.prev = e, e
 	return e
 }
+
+func (e *limitEntry) unlink() { e.prev.next, e.next.prev = e.next, e.prev }
 
 // shrink drops what means nothing any more from the idle end, a few at a time,
 // and makes room for one when the table is full.
 func (l *limiter) shrink(now time.Time) {
 	for range 4 {
-		el := l.lru.Back()
-		if el == nil {
+		e := l.ring.prev
+		if e == &l.ring {
 			return
 		}
-		e := el.Value.(*limitEntry)
 		live := now.Before(e.free)
-		if live && l.lru.Len() < l.limits.Max {
+		if live && len(l.keys) < l.limits.Max {
 			return
 		}
 		if live {
 			l.evicted.Inc()
 		}
 		delete(l.keys, e.key)
-		l.lru.Remove(el)
+		e.unlink()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"iter"
 	"mime"
 	"strconv"
 	"strings"
@@ -38,7 +39,9 @@ func readParams(c *fiber.Ctx) (*params, error) {
 			p.text[string(k)] = append(p.text[string(k)], string(v))
 		}
 	}
-	c.Request().URI().QueryArgs().VisitAll(add)
+	for k, v := range c.Request().URI().QueryArgs().All() {
+		add(k, v)
+	}
 	if err := p.readBody(c, add); err != nil {
 		return nil, err
 	}
@@ -64,7 +67,7 @@ func (p *params) readBody(c *fiber.Ctx, add func(k, v []byte)) error {
 	}
 	switch {
 	case typ == fiber.MIMEApplicationForm:
-		p.replace(func(add func(k, v []byte)) { c.Request().PostArgs().VisitAll(add) }, add)
+		p.replace(c.Request().PostArgs().All(), add)
 		return nil
 	case typ == fiber.MIMEMultipartForm:
 		return p.readMultipart(c, add)
@@ -80,10 +83,12 @@ func (p *params) readMultipart(c *fiber.Ctx, add func(k, v []byte)) error {
 	if err != nil {
 		return vezechat.WrapError(vezechat.CodeBadRequest, err, "the form is malformed")
 	}
-	p.replace(func(add func(k, v []byte)) {
+	p.replace(func(yield func(k, v []byte) bool) {
 		for k, vs := range form.Value {
 			for _, v := range vs {
-				add([]byte(k), []byte(v))
+				if !yield([]byte(k), []byte(v)) {
+					return
+				}
 			}
 		}
 	}, add)
@@ -91,15 +96,15 @@ func (p *params) readMultipart(c *fiber.Ctx, add func(k, v []byte)) error {
 }
 
 // replace adds fields, and forgets query parameters of the same names.
-func (p *params) replace(each func(func(k, v []byte)), add func(k, v []byte)) {
+func (p *params) replace(fields iter.Seq2[[]byte, []byte], add func(k, v []byte)) {
 	seen := map[string]bool{}
-	each(func(k, v []byte) {
+	for k, v := range fields {
 		if !seen[string(k)] {
 			seen[string(k)] = true
 			delete(p.text, string(k))
 		}
 		add(k, v)
-	})
+	}
 }
 
 // readObject reads one JSON object and nothing after it (RFC 8259).
@@ -279,22 +284,18 @@ func (p *params) UserIDs(name string, most int) []vezechat.UserID {
 
 // User returns a user named by id or by handle; zero when none is named.
 func (p *params) User(name string) vezechat.UserQuery {
-	js, s, ok := p.raw(name)
+	js, _, ok := p.raw(name)
 	if !ok {
 		return vezechat.UserQuery{}
 	}
-	if js == nil || js[0] == '"' {
-		if s = p.String(name); s == "" {
-			return vezechat.UserQuery{}
-		}
-	} else {
-		s = string(js)
+	if js != nil && js[0] != '"' {
+		return vezechat.UserQuery{ID: vezechat.UserID(p.ID(name))}
 	}
+	s := p.String(name)
 	if id, err := vezechat.ParseUserID(s); err == nil {
 		return vezechat.UserQuery{ID: id}
 	}
-	if js != nil && js[0] != '"' {
-		p.wrong(name, "a user id or a handle")
+	if s == "" {
 		return vezechat.UserQuery{}
 	}
 	return vezechat.UserQuery{Handle: handle(s)}

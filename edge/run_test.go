@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -76,6 +77,30 @@ func TestRun_ServesAndRefusesHugeBodies(t *testing.T) {
 	must(t, err)
 	if res.StatusCode != 200 || strings.TrimSpace(string(b)) != `{"status":"ok"}` {
 		t.Errorf("%d %s", res.StatusCode, b)
+	}
+}
+
+// TestRun_TellsWhoSendsBeforeTheyRead is a client that writes its whole body
+// before it reads, as many do: the answer must still be there.
+func TestRun_TellsWhoSendsBeforeTheyRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	base, _ := w.serve(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	size := 10 * edge.MaxBody
+	_, err = fmt.Fprintf(conn, "POST /rooms HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+	must(t, err)
+	for range size / (64 << 10) {
+		if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+			t.Fatalf("while sending: %v", err)
+		}
+	}
+	b, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 413 ") || !strings.Contains(string(b), `"code":"too_large"`) {
+		t.Errorf("%v: %.300s", err, b)
 	}
 }
 

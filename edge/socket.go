@@ -2,12 +2,9 @@ package edge
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net"
 	"runtime/debug"
 	"time"
-	"unicode/utf8"
 
 	fws "github.com/fasthttp/websocket"
 	"github.com/gofiber/contrib/websocket"
@@ -20,9 +17,8 @@ import (
 
 // Limits of sockets.
 const (
-	authWithin     = 10 * time.Second // a socket without identity sends a token in this time
-	handshakeWrite = 5 * time.Second  // what is said before the hub takes over
-	framesPerSec   = 50               // requests a socket may make in the long run
+	handshakeWrite = 5 * time.Second // what is said before the hub takes over
+	framesPerSec   = 50              // requests a socket may make in the long run
 	framesBurst    = 400
 	maxRefusals    = 50 // refusals in a row after which a client is sent away
 	subprotocol    = "veze.v1"
@@ -43,8 +39,8 @@ func (e *Edge) socketRoutes() {
 	if e.cfg.Hub == nil {
 		return
 	}
-	e.app.Get("/ws", e.upgrade(e.talk))
-	e.app.Get("/ws/rooms/:room", e.upgrade(e.talk))
+	e.app.Get("/ws", e.upgrade(e.talk(e.converse)))
+	e.app.Get("/ws/rooms/:room", e.upgrade(e.talk(e.converse)))
 }
 
 // upgrade turns a request into a socket and lets talk have it. A cookie counts
@@ -108,17 +104,23 @@ func (e *Edge) start(c *fiber.Ctx) (*start, error) {
 	return st, nil
 }
 
-// talk serves one socket from its upgrade to its end.
-func (e *Edge) talk(conn *websocket.Conn, st *start) {
-	conn.SetReadLimit(wire.MaxFrame)
+// conversation begins what a socket is for, and returns what takes its messages.
+type conversation func(hc *hub.Conn, st *start) func(kind int, data []byte)
+
+// talk returns what serves one socket from its upgrade to its end.
+func (e *Edge) talk(begin conversation) func(*websocket.Conn, *start) {
+	return func(conn *websocket.Conn, st *start) { e.serve(conn, st, begin) }
+}
+
+func (e *Edge) serve(conn *websocket.Conn, st *start, begin conversation) {
+	conn.SetReadLimit(e.maxFrame)
+	seal(conn)
 	w := hub.NewNetWriter(bare(conn.NetConn()))
 	if st.session == nil {
 		s, code := e.firstFrame(conn, w)
-		if code != 0 {
+		if s == nil {
 			e.metrics.rejected.WithLabelValues(code.String()).Inc()
-			_ = w.Write(wire.AppendClose(nil, code, ""), handshakeWrite) // it may have gone
-			w.Finish()
-			_, _, _ = conn.ReadMessage() // its close frame, or the end of the second it has
+			dismiss(conn, w, code)
 			return
 		}
 		st.session = s
@@ -126,19 +128,40 @@ func (e *Edge) talk(conn *websocket.Conn, st *start) {
 	user := vezechat.User{ID: st.session.Caller.UserID, Handle: st.session.Caller.Handle}
 	hc, err := e.cfg.Hub.NewConn(w, user, st.session.ExpiresAt)
 	if err != nil {
-		_ = w.Write(wire.AppendClose(nil, wire.CloseDrain, "going away"), handshakeWrite) // it may have gone
-		w.Finish()
+		dismiss(conn, w, wire.CloseDrain)
 		return
 	}
 	defer hc.Detach()
-	s := newSocket(e, hc, st)
+	defer e.survive(hc)
 	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
+	read(conn, hc, begin(hc, st), e.cfg.Logger)
+}
+
+// survive keeps a defect to the socket in which it showed.
+func (e *Edge) survive(hc *hub.Conn) {
+	if p := recover(); p != nil {
+		e.metrics.panics.Inc()
+		e.cfg.Logger.Error("socket panicked", "panic", p, "stack", string(debug.Stack()))
+		hc.Close(wire.CloseServerError, "something went wrong on our side")
+	}
+}
+
+// dismiss closes a socket that the hub has not taken.
+func dismiss(conn *websocket.Conn, w *hub.NetWriter, code wire.CloseCode) {
+	_ = w.Write(wire.AppendClose(nil, code, ""), handshakeWrite) // it may have gone
+	w.Finish()
+	linger(conn.NetConn())
+}
+
+// converse is the conversation of veze.v1.
+func (e *Edge) converse(hc *hub.Conn, st *start) func(kind int, data []byte) {
+	s := newSocket(e, hc, st)
 	if st.join != nil {
 		s.work(func(ctx context.Context) {
 			s.join(ctx, &wire.Request{Type: wire.OpJoin, Rooms: []wire.JoinRoom{*st.join}})
 		})
 	}
-	read(conn, hc, s.frame, e.cfg.Logger)
+	return s.frame
 }
 
 // bare returns the connection below what fasthttp puts around a hijacked one, so
@@ -150,86 +173,51 @@ func bare(c net.Conn) net.Conn {
 	return c
 }
 
-// firstFrame waits for the token of a socket that came without one.
+// firstFrame waits for the token of a socket that came without one. Without a
+// session the code is what to close with.
 func (e *Edge) firstFrame(conn *websocket.Conn, w *hub.NetWriter) (*Session, wire.CloseCode) {
-	defer context.AfterFunc(e.base, w.Shut)()
 	conn.SetPingHandler(func(data string) error { return w.Write(wire.AppendPong(nil, []byte(data)), handshakeWrite) })
 	conn.SetCloseHandler(func(int, string) error { return nil })
-	if err := conn.SetReadDeadline(time.Now().Add(authWithin)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(e.cfg.AuthTime)); err != nil {
 		return nil, wire.CloseNoAuth
 	}
-	kind, data, err := conn.ReadMessage()
+	defer context.AfterFunc(e.base, w.Shut)()
+	kind, data, err := message(conn)
 	if err != nil {
+		if code, ok := broken(err); ok {
+			return nil, code
+		}
 		return nil, wire.CloseNoAuth
+	}
+	if kind != fws.TextMessage {
+		return nil, wire.CloseUnsupported
+	}
+	req, err := wire.Parse(data)
+	if err != nil || req.Type != wire.OpAuth {
+		return nil, wire.CloseNoAuth
+	}
+	s, code := e.admit(req.Token)
+	if s == nil {
+		return nil, code
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return nil, wire.CloseServerError
 	}
-	req, err := wire.Parse(data)
-	if kind != fws.TextMessage || err != nil || req.Type != wire.OpAuth {
-		return nil, wire.CloseNoAuth
-	}
-	ctx, cancel := context.WithTimeout(e.base, requestTimeout)
-	defer cancel()
-	s, err := e.Authenticate(ctx, req.Token)
-	switch {
-	case vezechat.CodeOf(err) == vezechat.CodeUnavailable:
-		return nil, wire.CloseServerError
-	case err != nil:
-		return nil, wire.CloseBadToken
-	}
 	if len(req.Ref) > 0 {
 		_ = w.Write(wire.AppendText(nil, wire.OK(req.Ref)), handshakeWrite) // it may have gone
 	}
-	return &s, 0
+	return s, 0
 }
 
-// read hands each message to fn until the connection ends, and answers control
-// frames through the hub, which alone writes.
-func read(conn *websocket.Conn, hc *hub.Conn, fn func(kind int, data []byte), log *slog.Logger) {
-	conn.SetPingHandler(func(data string) error {
-		hc.Heard()
-		hc.Pong([]byte(data))
-		return nil
-	})
-	conn.SetPongHandler(func(string) error {
-		hc.Heard()
-		return nil
-	})
-	conn.SetCloseHandler(func(code int, _ string) error {
-		if code == fws.CloseNoStatusReceived {
-			code = 0
-		}
-		hc.Close(wire.CloseCode(code), "")
-		return nil
-	})
-	for {
-		kind, data, err := conn.ReadMessage()
-		if err != nil {
-			ended(err, hc, log)
-			return
-		}
-		hc.Heard()
-		if kind == fws.TextMessage && !utf8.Valid(data) {
-			hc.Close(wire.CloseInvalidUTF8, "text is UTF-8")
-			continue // until the client closes its side, or its second is over
-		}
-		if !hc.Closing() {
-			fn(kind, data)
-		}
+func (e *Edge) admit(token string) (*Session, wire.CloseCode) {
+	ctx, cancel := context.WithTimeout(e.base, requestTimeout)
+	defer cancel()
+	s, err := e.Authenticate(ctx, token)
+	switch vezechat.CodeOf(err) {
+	case "":
+		return &s, 0
+	case vezechat.CodeUnavailable, vezechat.CodeInternal:
+		return nil, wire.CloseServerError
 	}
-}
-
-// ended makes sure that nothing follows a close frame which the WebSocket library
-// has sent by itself: for a protocol error, or a message over the limit.
-func ended(err error, hc *hub.Conn, log *slog.Logger) {
-	var closed *fws.CloseError
-	var netErr net.Error
-	switch {
-	case errors.As(err, &closed), errors.As(err, &netErr), errors.Is(err, net.ErrClosed):
-		log.Debug("socket ended", "err", err)
-	default:
-		log.Debug("socket broke the protocol", "err", err)
-		hc.Mute()
-	}
+	return nil, wire.CloseBadToken
 }

@@ -92,8 +92,11 @@ func (r *Role) attach(ctx context.Context) (vezechat.Position, error) {
 	if err := r.checkAnchor(ctx, pos); err != nil {
 		return pos, err
 	}
-	pos.Epoch = state.Epoch
-	return pos, nil
+	if pos.Epoch != state.Epoch { // those who stand by go by it
+		pos.Epoch = state.Epoch
+		err = r.Store.Skip(ctx, pos.Epoch, pos.Seq, pos.Seq, pos.ID)
+	}
+	return pos, err
 }
 
 // checkAnchor compares the record at the stored position with what is stored. One

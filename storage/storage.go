@@ -141,12 +141,29 @@ func (r *Role) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// standBy is ready when the writer's work can be seen, and waits for its turn.
+// standBy is ready when the writer has made sure that the log goes on from what
+// is stored, and waits for its turn. Not before: a writer that has just died may
+// hold its lock for a moment, and nobody has looked at the log then.
 func (r *Role) standBy(ctx context.Context, ready func()) {
-	if _, err := r.Store.Position(ctx); err == nil {
-		ready()
+	pos, err := r.Store.Position(ctx)
+	if err == nil {
+		var state vezechat.LogState
+		if state, err = r.logState(ctx); err == nil && state.Epoch == pos.Epoch && state.Last >= pos.Seq {
+			ready()
+		}
+	}
+	if err != nil {
+		r.trouble.met("standby", reasonOf(err), err)
+	} else {
+		r.trouble.over("standby")
 	}
 	sleep(ctx, jitter(standbyEvery))
+}
+
+func (r *Role) logState(ctx context.Context) (vezechat.LogState, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return r.Reader.State(ctx)
 }
 
 // lead is being the writer: the persister and the publisher, until ctx is done.

@@ -73,8 +73,9 @@ func (c *conn) send(f any) {
 func (c *conn) close(code int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// The reader closes when the client answers: closing at once, with its frames
+	// unread, would reset the connection and lose the code.
 	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(time.Second))
-	_ = c.ws.Close()
 }
 
 // cut ends the connection without a word.

@@ -166,11 +166,10 @@ func makeKey(file string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
 	err = pem.Encode(tmp, &pem.Block{Type: pemType, Bytes: der})
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.Link(tmp.Name(), file)
 	}
-	return os.Link(tmp.Name(), file)
+	return errors.Join(err, os.Remove(tmp.Name()))
 }

@@ -7,6 +7,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"unicode/utf8"
 
 	"vezeuniqverse.com/vezechat"
@@ -88,14 +89,14 @@ func Parse(b []byte) (Request, error) {
 }
 
 func jsonProblem(err error) string {
-	switch e := err.(type) {
-	case *json.UnmarshalTypeError:
-		if e.Field == "" {
-			return "the frame is not a JSON object"
-		}
-		return "the field " + vezechat.Clip(e.Field, 64) + " has the wrong type"
-	default:
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &wrong):
 		return "the frame is not JSON"
+	case wrong.Field == "":
+		return "the frame is not a JSON object"
+	default:
+		return "the field " + vezechat.Clip(wrong.Field, 64) + " has the wrong type"
 	}
 }
 

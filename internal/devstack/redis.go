@@ -69,7 +69,7 @@ func StartRedis(ctx context.Context, opt Options) (*Redis, error) {
 
 // URL returns the address of database 0, with the password.
 func (r *Redis) URL() string {
-	u := url.URL{Scheme: "redis", User: url.UserPassword("", r.password), Host: r.addr(), Path: "/0"}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("default", r.password), Host: r.addr(), Path: "/0"}
 	return u.String()
 }
 

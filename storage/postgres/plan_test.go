@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/storage/postgres"
 )
@@ -47,23 +49,30 @@ func TestPlans_UseIndexes(t *testing.T) {
 	}
 }
 
+// explain returns the generic plan, which is what the Store's connections use.
 func (w *world) explain(sql string, args ...any) string {
 	w.t.Helper()
-	rows, err := w.pool.Query(w.t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) "+sql, args...)
+	conn, err := w.pool.Acquire(w.t.Context())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer rows.Close()
-	var b strings.Builder
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			w.t.Fatal(err)
+	defer conn.Release()
+	list := make([]string, len(args))
+	for i, a := range args {
+		list[i] = fmt.Sprintf("'%v'", a)
+	}
+	for _, s := range []string{"SET jit = off", "SET plan_cache_mode = force_generic_plan", "DEALLOCATE ALL", "PREPARE p AS " + sql} {
+		if _, err := conn.Exec(w.t.Context(), s, pgx.QueryExecModeSimpleProtocol); err != nil {
+			w.t.Fatal(s, err)
 		}
-		b.WriteString(line + "\n")
 	}
-	if rows.Err() != nil {
-		w.t.Fatal(rows.Err())
+	rows, err := conn.Query(w.t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) EXECUTE p("+strings.Join(list, ", ")+")", pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return b.String()
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
 }

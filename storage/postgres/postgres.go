@@ -113,6 +113,8 @@ func session(c *pgx.ConnConfig) {
 		"lock_timeout":                        "5s",
 		"idle_in_transaction_session_timeout": "15s",
 		"timezone":                            "UTC",
+		"jit":                                 "off", // statements are short, compiling them is not
+		"plan_cache_mode":                     "force_generic_plan",
 	} {
 		if _, set := c.RuntimeParams[k]; !set {
 			c.RuntimeParams[k] = v

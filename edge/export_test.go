@@ -1,0 +1,34 @@
+package edge
+
+import (
+	fws "github.com/fasthttp/websocket"
+
+	"vezeuniqverse.com/vezechat/edge/hub"
+	"vezeuniqverse.com/vezechat/edge/wire"
+)
+
+// MountEcho serves sockets at /ws/echo that are given back what they say: the
+// real upgrade and the real read loop, without what a request means. They may
+// send messages of limit bytes, and so may all sockets of this edge.
+func (e *Edge) MountEcho(limit int64) {
+	e.maxFrame = limit
+	e.app.Get("/ws/echo", e.upgrade(e.talk(func(hc *hub.Conn, _ *start) func(int, []byte) {
+		return func(kind int, data []byte) {
+			if kind == fws.TextMessage {
+				hc.SendRaw(wire.AppendText(nil, data))
+			} else {
+				hc.SendRaw(wire.AppendBinary(nil, data))
+			}
+		}
+	})))
+}
+
+// MountPanic serves sockets at /ws/panic whose handler has a defect.
+func (e *Edge) MountPanic() {
+	e.app.Get("/ws/panic", e.upgrade(e.talk(func(*hub.Conn, *start) func(int, []byte) {
+		return func(int, []byte) { panic("a defect") }
+	})))
+}
+
+// Sockets is how many are open.
+func (e *Edge) Sockets() int64 { return e.sockets.Load() }
