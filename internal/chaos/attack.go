@@ -76,7 +76,7 @@ func (r *run) strike(ctx context.Context) {
 		}
 		began := time.Now()
 		if err := r.world.restore(context.WithoutCancel(ctx)); err != nil {
-			r.find("parts come back", "after %s: %v", s, err)
+			r.find(promiseParts, "after %s: %v", s, err)
 		}
 		r.notes.took("back after a hit", time.Since(began))
 	}
@@ -97,7 +97,7 @@ func (r *run) late(ctx context.Context, s step) bool {
 func (r *run) end(ctx context.Context) {
 	r.crowd.quiet.Store(true)
 	if err := r.world.restore(ctx); err != nil {
-		r.find("parts come back", "at the end: %v", err)
+		r.find(promiseParts, "at the end: %v", err)
 	}
 	for _, t := range r.world.taps {
 		t.setBlind(true)
@@ -147,7 +147,7 @@ func (r *run) hit(ctx context.Context, h hit) {
 		err = p.start()
 	}
 	if err != nil {
-		r.notes.find("parts come back", "%s after %s: %v", h.victim, h.how, err)
+		r.notes.find(promiseParts, "%s after %s: %v", h.victim, h.how, err)
 	}
 }
 
@@ -170,7 +170,7 @@ func (r *run) drain(ctx context.Context, edge string, down time.Duration) {
 	r.notes.took("stop after SIGTERM", p.term())
 	pause(ctx, down)
 	if err := p.start(); err != nil {
-		r.notes.find("parts come back", "%s after a stop: %v", edge, err)
+		r.notes.find(promiseParts, "%s after a stop: %v", edge, err)
 	}
 }
 
@@ -193,18 +193,18 @@ func (r *run) rewind(ctx context.Context, h hit) error {
 func (r *run) settle(ctx context.Context) {
 	began := time.Now()
 	if err := r.crowd.finish(ctx, settleWithin); err != nil {
-		r.find("acknowledged is kept", "with everything up again, not everything was acknowledged: %v", err)
+		r.find(promiseKept, "with everything up again, not everything was acknowledged: %v", err)
 	}
 	if err := r.await(ctx); err != nil {
-		r.find("settle", "%v", err)
+		r.find(promiseSettle, "%v", err)
 	}
 	took := time.Since(began)
 	r.notes.took("settled after the load's end", took)
 	if err := r.crowd.latecomers(ctx); err != nil {
-		r.find("settle", "nobody new can come: %v", err)
+		r.find(promiseSettle, "nobody new can come: %v", err)
 	}
 	if err := r.await(ctx); err != nil {
-		r.find("settle", "who comes last and asks for everything: %v", err)
+		r.find(promiseSettle, "who comes last and asks for everything: %v", err)
 	}
 	// What is written twice, or late, would be written now.
 	pause(ctx, time.Second)

@@ -87,7 +87,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	r.attack(ctx)
 	r.crowd.stopLoad()
 	if err := r.world.restore(ctx); err != nil {
-		r.find("settle", "not everything came back: %v", err)
+		r.find(promiseSettle, "not everything came back: %v", err)
 	}
 	r.settle(ctx)
 	r.crowd.stop()
@@ -97,7 +97,7 @@ func (r *run) run(ctx context.Context) (err error) {
 	}
 	r.findings = append(r.findings, check(e)...)
 	r.findings = append(r.findings, r.notes.findings()...)
-	r.findings = append(r.findings, r.world.panics()...)
+	r.findings = append(r.findings, r.world.alarms()...)
 	r.report(e)
 	return nil
 }

@@ -19,6 +19,12 @@ const (
 	promiseClean  = "nothing is left behind"
 	promiseSlow   = "one slow client is its own problem"
 	promiseBoring = "restart is boring"
+	promiseParts  = "parts come back, and cry only for what is wrong"
+	promiseDoor   = "the door holds"
+	promiseScreen = "exactly once and in order on a screen"
+	promiseProto  = "the protocol"
+	promiseSettle = "settles"
+	promiseRun    = "the run itself"
 )
 
 // judge collects findings; of each promise it keeps the first ones.

@@ -191,7 +191,7 @@ func (c *crowd) sawEpoch(who, epoch string) {
 		c.epoch = epoch
 	}
 	if c.epoch != epoch {
-		c.notes.find("resume or be told", "%s was greeted with epoch %q, before it was %q", who, epoch, c.epoch)
+		c.notes.find(promiseResume, "%s was greeted with epoch %q, before it was %q", who, epoch, c.epoch)
 	}
 }
 
@@ -207,7 +207,7 @@ func (c *crowd) refusal(who, what string, f frame) {
 	switch f.Code {
 	case "unavailable", "rate_limited", "internal", "conflict":
 	default:
-		c.notes.find("protocol", "%s: %s was refused with %s: %s", who, what, f.Code, f.Message)
+		c.notes.find(promiseProto, "%s: %s was refused with %s: %s", who, what, f.Code, f.Message)
 	}
 }
 

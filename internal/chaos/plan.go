@@ -106,7 +106,11 @@ func (p *plan) together() step {
 		names = names[:2+p.rng.IntN(4)]
 	}
 	for _, n := range names {
-		s.hits = append(s.hits, p.kill(n))
+		if n == "redis" && p.rng.IntN(2) == 0 {
+			s.hits = append(s.hits, p.rewind())
+		} else {
+			s.hits = append(s.hits, p.kill(n))
+		}
 	}
 	return s
 }

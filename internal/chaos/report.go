@@ -91,7 +91,7 @@ func (r *run) judgeRun() {
 	}
 	for _, must := range []string{"resumes with something missed", "lost feed", "retries", "repeated on purpose", "strangers refused"} {
 		if n.counted(must) == 0 {
-			r.find("the run itself", "there were no %s: it proves nothing about them", must)
+			r.find(promiseRun, "there were no %s: it proves nothing about them", must)
 		}
 	}
 }

@@ -173,7 +173,7 @@ func (r *rester) post(ctx context.Context, s *send) {
 		return
 	}
 	if !a.ok() {
-		r.crowd.notes.find("protocol", "POST of nonce %s was refused with %d: %s", s.nonce, a.status, clip(a.body))
+		r.crowd.notes.find(promiseProto, "POST of nonce %s was refused with %d: %s", s.nonce, a.status, clip(a.body))
 		return
 	}
 	var got struct {
@@ -181,7 +181,7 @@ func (r *rester) post(ctx context.Context, s *send) {
 		Duplicate bool   `json:"duplicate"`
 	}
 	if err := json.Unmarshal(a.body, &got); err != nil {
-		r.crowd.notes.find("protocol", "POST of nonce %s was answered %s", s.nonce, clip(a.body))
+		r.crowd.notes.find(promiseProto, "POST of nonce %s was answered %s", s.nonce, clip(a.body))
 		return
 	}
 	r.crowd.acked(s, got.ID, got.Duplicate)
@@ -224,7 +224,7 @@ func (c *crowd) shuttle(r *rester, room int64) {
 		case a.ok(), !in && tries > 1 && a.status == http.StatusNotFound:
 			m.acked.Store(true)
 		default:
-			c.notes.find("protocol", "%s %s was refused with %d: %s", method, path, a.status, clip(a.body))
+			c.notes.find(promiseProto, "%s %s was refused with %d: %s", method, path, a.status, clip(a.body))
 		}
 		pause(c.load, 50*time.Millisecond)
 	}
@@ -251,12 +251,12 @@ func (c *crowd) build() {
 			id, err := r.makeRoom(c.ops, m.name, "party", nil)
 			if err != nil {
 				if c.ops.Err() == nil {
-					c.notes.find("exactly once", "room %q: %v", m.name, err)
+					c.notes.find(promiseOnce, "room %q: %v", m.name, err)
 				}
 				return
 			}
 			if old := m.id.Swap(id); old != 0 && old != id {
-				c.notes.find("exactly once", "room %q was made as %d and as %d", m.name, old, id)
+				c.notes.find(promiseOnce, "room %q was made as %d and as %d", m.name, old, id)
 			}
 		}
 		pause(c.load, 700*time.Millisecond)

@@ -162,7 +162,7 @@ func (c *client) converse(ctx context.Context, cn *conn) (back time.Duration, er
 		}
 		var f frame
 		if err := json.Unmarshal(raw, &f); err != nil {
-			c.crowd.notes.find("protocol", "%s got a frame that is not JSON: %q", c.handle, raw)
+			c.crowd.notes.find(promiseProto, "%s got a frame that is not JSON: %q", c.handle, raw)
 			continue
 		}
 		switch f.Type {
@@ -194,9 +194,9 @@ func (c *client) judgeClose(err error) error {
 	}
 	switch {
 	case ce.Code >= 4500 || ce.Code == 4007 || ce.Code > 1001 && ce.Code < 1012 && ce.Code != websocket.CloseAbnormalClosure && ce.Code != websocket.CloseNoStatusReceived:
-		c.crowd.notes.find("protocol", "%s was closed with %d %s", c.handle, ce.Code, ce.Text)
+		c.crowd.notes.find(promiseProto, "%s was closed with %d %s", c.handle, ce.Code, ce.Text)
 	case ce.Code == 4001 && !c.thin:
-		c.crowd.notes.find("one slow client is its own problem", "%s was closed as slow, and was not", c.handle)
+		c.crowd.notes.find(promiseSlow, "%s was closed as slow, and was not", c.handle)
 	}
 	return err
 }
@@ -216,7 +216,7 @@ func (c *client) dial(ctx context.Context, edge string) (*conn, error) {
 	ws, resp, err := d.DialContext(ctx, url, http.Header{"Authorization": {"Bearer " + c.token}})
 	if err != nil {
 		if resp != nil && resp.StatusCode < 500 {
-			c.crowd.notes.find("protocol", "%s was refused the upgrade with %s", c.handle, resp.Status)
+			c.crowd.notes.find(promiseProto, "%s was refused the upgrade with %s", c.handle, resp.Status)
 		}
 		return nil, err
 	}
@@ -273,7 +273,7 @@ func (c *client) lag(ctx context.Context, cn *conn, wg *sync.WaitGroup, f frame)
 	c.crowd.notes.count("lags")
 	s := c.screens[f.RoomID]
 	if s == nil || s.state == screenOut {
-		c.crowd.notes.find("protocol", "%s was told lag of room %d, and is not in it", c.handle, f.RoomID)
+		c.crowd.notes.find(promiseProto, "%s was told lag of room %d, and is not in it", c.handle, f.RoomID)
 		return
 	}
 	s.lagged()
@@ -294,13 +294,13 @@ func (c *client) answer(ctx context.Context, cn *conn, wg *sync.WaitGroup, f fra
 	s := c.screens[f.RoomID]
 	switch {
 	case c.refused[f.RoomID] && (f.Type == "ok" || f.Code != "not_found" && f.Code != "unavailable"):
-		c.crowd.notes.find("the door holds", "%s may not see room %d, and was answered %s %s", c.handle, f.RoomID, f.Type, f.Code)
+		c.crowd.notes.find(promiseDoor, "%s may not see room %d, and was answered %s %s", c.handle, f.RoomID, f.Type, f.Code)
 	case c.refused[f.RoomID]:
 		c.crowd.notes.count("strangers refused")
 	case s == nil:
-		c.crowd.notes.find("protocol", "%s was answered a join of room %d that it did not ask for", c.handle, f.RoomID)
+		c.crowd.notes.find(promiseProto, "%s was answered a join of room %d that it did not ask for", c.handle, f.RoomID)
 	case f.Type == "ok" && f.Reset:
-		c.crowd.notes.find("resume or be told", "%s was told reset of room %d at %d, head %d", c.handle, f.RoomID, s.cursor.Load(), f.Head)
+		c.crowd.notes.find(promiseResume, "%s was told reset of room %d at %d, head %d", c.handle, f.RoomID, s.cursor.Load(), f.Head)
 	case f.Type == "ok":
 		c.crowd.notes.count("joins")
 		if s.begun.Load() && s.after != nil && f.Head > *s.after {
@@ -322,7 +322,7 @@ func retryIn(f frame) time.Duration {
 func (c *client) event(ctx context.Context, cn *conn, wg *sync.WaitGroup, f frame, raw []byte) {
 	s := c.screens[f.RoomID]
 	if s == nil {
-		c.crowd.notes.find("the door holds", "%s got an event of room %d: %s", c.handle, f.RoomID, clip(raw))
+		c.crowd.notes.find(promiseDoor, "%s got an event of room %d: %s", c.handle, f.RoomID, clip(raw))
 		return
 	}
 	if s.state == screenJoined && f.Seq > s.last {
@@ -331,7 +331,7 @@ func (c *client) event(ctx context.Context, cn *conn, wg *sync.WaitGroup, f fram
 	again, wrong := s.show(f.Seq, f.Prev, c.crowd.forms.keep(f.Seq, raw))
 	if wrong != "" {
 		c.crowd.notes.count("broken joins")
-		c.crowd.notes.find("exactly once and in order on a screen", "%s, room %d, after %d of join %d (asked after %s): %s: seq %d prev %d, on %s",
+		c.crowd.notes.find(promiseScreen, "%s, room %d, after %d of join %d (asked after %s): %s: seq %d prev %d, on %s",
 			c.handle, f.RoomID, s.last, s.joins, show(s.after), wrong, f.Seq, f.Prev, cn.edge)
 	}
 	if again {

@@ -36,7 +36,9 @@ type notes struct {
 	worst  map[string]time.Duration
 }
 
-func newNotes() *notes { return &notes{more: map[string]int{}, counts: map[string]int{}, worst: map[string]time.Duration{}} }
+func newNotes() *notes {
+	return &notes{more: map[string]int{}, counts: map[string]int{}, worst: map[string]time.Duration{}}
+}
 
 func (n *notes) find(promise, format string, args ...any) {
 	n.mu.Lock()

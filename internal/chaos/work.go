@@ -163,11 +163,11 @@ func (c *crowd) acked(s *send, id uint64, duplicate bool) {
 	first := s.id.CompareAndSwap(0, id)
 	switch {
 	case id == 0:
-		c.notes.find("protocol", "the acknowledgement of %s has no message_id", s.nonce)
+		c.notes.find(promiseProto, "the acknowledgement of %s has no message_id", s.nonce)
 	case !first && s.id.Load() != id:
-		c.notes.find("exactly once", "nonce %s in room %d was acknowledged as %d and as %d", s.nonce, s.room, s.id.Load(), id)
+		c.notes.find(promiseOnce, "nonce %s in room %d was acknowledged as %d and as %d", s.nonce, s.room, s.id.Load(), id)
 	case !first && !duplicate:
-		c.notes.find("exactly once", "nonce %s in room %d was acknowledged twice as new", s.nonce, s.room)
+		c.notes.find(promiseOnce, "nonce %s in room %d was acknowledged twice as new", s.nonce, s.room)
 	case first:
 		c.notes.took("acknowledgement", time.Since(s.began))
 		if duplicate {

@@ -288,22 +288,35 @@ func (w *world) token(ctx context.Context, handle, scope string) (string, error)
 	return strings.TrimSpace(string(out)), nil
 }
 
-// panics looks for what no process may ever say.
-func (w *world) panics() (found []Finding) {
+// alarms looks into the logs for what no process may say in a run like this: that
+// it panicked, or that somebody must look, as nothing here needs anybody.
+func (w *world) alarms() (found []Finding) {
 	for name, p := range w.parts {
-		f, err := os.Open(p.log)
+		lines, err := alarmsIn(p.log)
 		if err != nil {
-			continue
+			found = append(found, Finding{promiseParts, name + ": " + err.Error()})
 		}
-		sc := bufio.NewScanner(f)
-		sc.Buffer(nil, 1<<20)
-		for sc.Scan() {
-			line := sc.Text()
-			if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.Contains(line, "panicked") || strings.Contains(line, "WARNING: DATA RACE") {
-				found = append(found, Finding{"no part fails by itself", name + ": " + line})
-			}
+		for _, l := range lines {
+			found = append(found, Finding{promiseParts, name + ": " + clip([]byte(l))})
 		}
-		f.Close()
 	}
 	return found
+}
+
+// alarmsIn returns the first alarming lines of a log.
+func alarmsIn(path string) (lines []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() && len(lines) < firstOf {
+		l := sc.Text()
+		if strings.HasPrefix(l, "panic:") || strings.HasPrefix(l, "fatal error:") || strings.HasPrefix(l, "WARNING: DATA RACE") || strings.Contains(l, " level=ERROR ") {
+			lines = append(lines, l)
+		}
+	}
+	return lines, sc.Err()
 }
