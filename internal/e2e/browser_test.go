@@ -12,6 +12,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -208,8 +209,20 @@ func (p *person) online() {
 // say types a line and sends it, as people do: with keys.
 func (p *person) say(text string) {
 	p.t.Helper()
-	p.do(chromedp.SendKeys(chromedp.CSS("#text"), text+"\r"))
+	p.do(chromedp.SendKeys(chromedp.CSS("#text"), text), enter)
 }
+
+// enter is the key as keyboards send it: what the page does with the key decides
+// whether a character follows.
+var enter = chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+	for _, typ := range []input.DispatchKeyEventType{"rawKeyDown", "keyUp"} {
+		_, err := cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: typ, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+})
 
 // texts are the messages on the screen, in order, without those not sent yet.
 func (p *person) texts() []string {

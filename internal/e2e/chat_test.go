@@ -79,7 +79,7 @@ func TestChat_TypingAndPresence(t *testing.T) {
 	a.until(`[...document.querySelectorAll("#people .here")].some((x) => x.textContent.includes(%q))`, b.handle)
 	b.do(chromedp.SendKeys(chromedp.CSS("#text"), "I am wri"))
 	a.until(`document.querySelector("#typing").textContent === %q`, b.handle+" is typing…")
-	b.do(chromedp.SendKeys(chromedp.CSS("#text"), "ting\r"))
+	b.say("ting")
 	a.sees("I am writing")
 	a.until(`document.querySelector("#typing").textContent === ""`)
 	b.open("/docs")                                                // who looks at the list of rooms is still here
@@ -115,7 +115,7 @@ func TestChat_ReplyEditDeleteReact(t *testing.T) {
 	}
 	a.press("Warp gate online", ".t-edit")
 	a.until(`document.querySelector("textarea.editor")?.value === "Warp gate online"`)
-	a.do(chromedp.SendKeys(chromedp.CSS("textarea.editor"), " again\r"))
+	a.do(chromedp.SendKeys(chromedp.CSS("textarea.editor"), " again"), enter)
 	b.sees("Warp gate online again")
 	b.until(message("Warp gate online again") + `.querySelector(".edited:not([hidden])")`)
 

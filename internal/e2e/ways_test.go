@@ -69,7 +69,7 @@ func TestWays_PathPrefix(t *testing.T) {
 			direct.until(message("hello there") + `.querySelector(".react")`)
 			p.press("through the proxy", ".t-edit") // asks by HTTP
 			p.until(`document.querySelector("textarea.editor")?.value === "through the proxy"`)
-			p.do(chromedp.SendKeys(chromedp.CSS("textarea.editor"), "!\r"))
+			p.do(chromedp.SendKeys(chromedp.CSS("textarea.editor"), "!"), enter)
 			direct.sees("through the proxy!")
 			p.open("/rooms")
 			p.online()
