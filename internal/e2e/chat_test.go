@@ -250,6 +250,10 @@ func TestChat_RoomsPage(t *testing.T) {
 	b.do(chromedp.Reload())
 	b.follow(chromedp.Click(chromedp.CSS(`.card a`)))
 	b.sees("between us")
+	b.stored(eval[int64](b, `+location.pathname.split("/").pop()`), 1)
+	b.open("/rooms") // the server says when there was something last
+	b.until(`Math.abs(Date.now() - Date.parse(document.querySelector(".card time").dateTime)) < 60000`)
+	b.follow(chromedp.Click(chromedp.CSS(`.card a`)))
 	b.until(`document.querySelector("h1").textContent === %q`, "@"+ada)
 
 	guild := fresh("Guild ")
