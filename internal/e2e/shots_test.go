@@ -110,7 +110,7 @@ func live(t *testing.T, h *hub, room int64) {
 		users[who]("POST", "/messages", body, &out)
 		return out.ID
 	}
-	gate := say("navigator", "Warp gate online. Transit window opens at **21:40**, keep your transponders on.", 0)
+	gate := say("navigator", "Warp gate online. Transit window opens at **21:40**.", 0)
 	ask := say("quark", "Which channel for the docking beacon?", gate)
 	say("engineer", "Beacon is 7.\n```\nbeacon set --channel 7 --power low\nbeacon check\n```", ask)
 	edited := say("engineer", "Low power until the drones are past", 0)
