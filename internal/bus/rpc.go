@@ -117,19 +117,31 @@ func (s *Server) work(r micro.Request, name string, fn func(context.Context) (an
 
 func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 	s.bus.metrics.served.WithLabelValues(name, codeLabel(err)).Inc()
+	var data []byte
 	if err == nil {
-		if err = r.RespondJSON(resp); err == nil {
-			return
-		}
-		s.bus.log.Error("answer not sent", "service", name, "err", err)
+		data, err = json.Marshal(resp)
+	}
+	if err == nil {
+		s.reply(r, name, data, nil)
+		return
 	}
 	e := vezechat.AsError(err)
 	if e.Code == vezechat.CodeInternal {
 		s.bus.log.Error("request failed", "service", name, "err", e.Err)
 	}
-	h := micro.Headers{headerRetry: []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)}}
-	if err := r.Error(string(e.Code), e.Message, nil, micro.WithHeaders(h)); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.bus.log.Warn("refusal not sent", "service", name, "err", err)
+	s.reply(r, name, nil, nats.Header{
+		micro.ErrorCodeHeader: []string{string(e.Code)}, micro.ErrorHeader: []string{e.Message},
+		headerRetry: []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)},
+	})
+}
+
+// reply sends an answer as NATS ADR-32 says. It does so itself: a micro.Request
+// that is answered after its handler has returned, as ours are, notes a refusal
+// in a field that micro reads at the same time.
+func (s *Server) reply(r micro.Request, name string, data []byte, h nats.Header) {
+	err := s.bus.read.PublishMsg(&nats.Msg{Subject: r.Reply(), Data: data, Header: h})
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		s.bus.log.Error("answer not sent", "service", name, "err", err)
 	}
 }
 
