@@ -64,10 +64,6 @@ func mutations() []mutation {
 	first, rest`),
 		// A gap in the feed is not seen.
 		one("no-chain-rule", "edge/hub/room.go", `case it.prev <= r.last:`, `case it.prev <= r.last || it.prev > 0:`),
-		// What waited for a repair is dropped with it.
-		one("repair-drops-queue", "edge/hub/room.go", `	for _, it := range q {
-		r.take(it)
-	}`, `	_ = q`).with(edit{"edge/hub/fill.go", `	if r.ready && !r.filling && head > r.last {`, `	if false && head > r.last {`}),
 		// Who resumes misses one.
 		one("resume-skips-one", "edge/hub/resume.go", `frames, ok := r.ring.after(cur.at)`, `frames, ok := r.ring.after(cur.at + 1)`),
 		// Who resumes gets what waits for the members a second time.

@@ -15,16 +15,7 @@ func (r *run) report(e *evidence) {
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	n := r.notes
 	line("seed", "%d", r.cfg.Seed)
-	acked := 0
-	for _, s := range e.sends {
-		if s.id.Load() != 0 {
-			acked++
-		}
-	}
-	rows := 0
-	for _, s := range e.screens {
-		rows += len(s.rows)
-	}
+	acked, rows := e.totals()
 	line("messages", "%d sent, %d acknowledged, %d as duplicates, %d repeated on purpose", len(e.sends), acked, n.counted("acknowledged as duplicates"), n.counted("repeated on purpose"))
 	line("changes", "%d edits, deletions and reactions, %d moves, %d rooms", len(e.changes), len(e.moves), len(e.made))
 	line("events", "%d in PostgreSQL, %d in Redis, %d on %d screens", len(e.events), len(e.redis), rows, len(e.screens))
@@ -58,6 +49,19 @@ func (r *run) report(e *evidence) {
 		fmt.Fprintf(r.cfg.Out, "FOUND %s\n", f)
 	}
 	r.story.tell("seed %d is done", r.cfg.Seed)
+}
+
+// totals counts what was acknowledged, and what screens show.
+func (e *evidence) totals() (acked, rows int) {
+	for _, s := range e.sends {
+		if s.id.Load() != 0 {
+			acked++
+		}
+	}
+	for _, s := range e.screens {
+		rows += len(s.rows)
+	}
+	return acked, rows
 }
 
 func (r *run) listed(line func(name, format string, args ...any), prefix string) {
