@@ -46,6 +46,7 @@ func fingerprint(r vezechat.Record) string {
 //
 // KEYS: stream, cursor. ARGV: epoch, seq expected; epoch, seq, print of the new
 // position; time in ms; entries kept (0: all); payloads.
+//
 //nolint:gochecknoglobals // a constant in all but its type
 var advance = redis.NewScript(`
 local at = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'print')

@@ -78,14 +78,22 @@ func Parse(b []byte) (Request, error) {
 	if !utf8.Valid(b) {
 		return r, vezechat.Errorf(vezechat.CodeBadRequest, "the frame is not valid UTF-8")
 	}
+	if parseFast(b, &r) {
+		return r.checked()
+	}
+	r = Request{}
 	if err := json.Unmarshal(b, &r); err != nil {
 		return Request{Ref: refOf(b)}, vezechat.WrapError(vezechat.CodeBadRequest, err, "%s", jsonProblem(err))
 	}
+	return r.checked()
+}
+
+func (r *Request) checked() (Request, error) {
 	if !validRef(r.Ref) {
 		r.Ref = nil
-		return r, vezechat.Errorf(vezechat.CodeBadRequest, "ref is a number or a string of at most %d bytes", MaxRef)
+		return *r, vezechat.Errorf(vezechat.CodeBadRequest, "ref is a number or a string of at most %d bytes", MaxRef)
 	}
-	return r, r.validate()
+	return *r, r.validate()
 }
 
 func jsonProblem(err error) string {
@@ -127,7 +135,12 @@ func (r *Request) validate() error {
 	case OpPing:
 	case OpJoin:
 		return r.validateJoin()
-	case OpLeave, OpSend, OpTyping, OpWho, OpHistory, OpRead:
+	case OpHistory:
+		needsRoom = true
+		if r.Limit < 0 || r.Limit > vezechat.MaxPage {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "limit: at most %d", vezechat.MaxPage)
+		}
+	case OpLeave, OpSend, OpTyping, OpWho, OpRead:
 		needsRoom = true
 	case OpEdit, OpDelete, OpReact, OpUnreact:
 		needsRoom, needsMessage = true, true

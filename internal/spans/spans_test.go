@@ -15,6 +15,7 @@ import (
 )
 
 // The global provider is set here, so these do not run side by side.
+//
 //nolint:paralleltest // sets the process-wide provider
 func TestSpans_OneTraceFromTheEdgeToTheSinks(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()
