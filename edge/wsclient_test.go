@@ -164,9 +164,21 @@ func readFrame(br *bufio.Reader) (f wsFrame, err error) {
 }
 
 // pause stops reading after the next frame, until resume.
-func (c *ws) pause() { c.setPaused(true) }
+// pause stops reading, and fixes the receive window, which the kernel would
+// otherwise open to megabytes.
+func (c *ws) pause() {
+	c.setPaused(true)
+	if tcp, ok := c.conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(16 << 10) // the kernel may have its own mind
+	}
+}
 
-func (c *ws) resume() { c.setPaused(false) }
+func (c *ws) resume() {
+	if tcp, ok := c.conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(4 << 20) // as above
+	}
+	c.setPaused(false)
+}
 
 func (c *ws) setPaused(p bool) {
 	c.mu.Lock()

@@ -125,7 +125,12 @@ func validRef(ref json.RawMessage) bool {
 	return len(ref) <= MaxRef && (ref[0] == '"' || ref[0] == '-' || ref[0] >= '0' && ref[0] <= '9' || bytes.Equal(ref, []byte("null")))
 }
 
+// validate checks that what the operation needs is there, and that no place is
+// beyond what the log and storage can count to.
 func (r *Request) validate() error {
+	if max(r.ReplyTo, r.MessageID, r.Upto, r.Before) > vezechat.MaxSeq || r.After != nil && *r.After > vezechat.MaxSeq {
+		return outOfRange()
+	}
 	needsRoom, needsMessage := false, false
 	switch r.Type {
 	case OpAuth:
@@ -173,9 +178,16 @@ func (r *Request) validateJoin() error {
 		if r.Rooms[i].RoomID <= 0 {
 			return vezechat.Errorf(vezechat.CodeBadRequest, "join needs a room_id for each room")
 		}
+		if r.Rooms[i].After != nil && *r.Rooms[i].After > vezechat.MaxSeq {
+			return outOfRange()
+		}
 		if r.Rooms[i].Epoch == "" {
 			r.Rooms[i].Epoch = r.Epoch
 		}
 	}
 	return nil
+}
+
+func outOfRange() *vezechat.Error {
+	return vezechat.Errorf(vezechat.CodeBadRequest, "a sequence number is out of range")
 }
