@@ -11,8 +11,9 @@ import (
 
 // Losses that go on all the time, per million messages.
 const (
-	feedLoss = 10_000
-	ackLoss  = 5_000
+	feedLoss       = 10_000
+	ackLoss        = 5_000
+	ackLossStorage = 50_000 // what is in the outbox is then often on its way when its publisher dies
 )
 
 // tail is how long before the load's end the feed of all edges is lost: what was
@@ -28,9 +29,12 @@ func (r *run) attack(ctx context.Context) {
 	wg.Go(func() { r.spike.sample(load, r.world.pgURL) })
 	r.crowd.startLoad()
 	r.calm(load)
-	for _, t := range r.world.taps {
+	for i, t := range r.world.taps {
 		t.loseFeed.Store(feedLoss)
 		t.loseAcks.Store(ackLoss)
+		if i >= edgeCount {
+			t.loseAcks.Store(ackLossStorage)
+		}
 	}
 	r.strike(load)
 	r.end(ctx)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // mutationFlag names what is broken on purpose.
@@ -25,7 +24,6 @@ type edit struct {
 type mutation struct {
 	name  string
 	edits []edit
-	long  bool // shows only when several parts are killed at once
 }
 
 // mutations are defects that the attack must find. Some have a pause in them: a
@@ -101,7 +99,7 @@ func mutations() []mutation {
 		one("outbox-deleted-before-publish", "storage/postgres/outbox.go", `SELECT id, msg_id, subject, payload, trace, extract(epoch FROM clock_timestamp() - created_at)::float8
 FROM outbox WHERE id > $1 ORDER BY id LIMIT $2`, `WITH gone AS (DELETE FROM outbox WHERE id > $1 AND $2 > 0 RETURNING *)
 SELECT id, msg_id, subject, payload, trace, extract(epoch FROM clock_timestamp() - created_at)::float8
-FROM gone ORDER BY id`).needsLong(),
+FROM gone ORDER BY id`),
 		// The outbox is published whenever it is looked at, under an id of the moment.
 		one("outbox-without-id", "storage/publish.go", `	ack, err := r.Log.Append(actx, e.Entry)`, `	e.Entry.ID += time.Now().Format(".000000")
 	ack, err := r.Log.Append(actx, e.Entry)`),
@@ -114,11 +112,6 @@ FROM gone ORDER BY id`).needsLong(),
 
 func (m mutation) with(e edit) mutation {
 	m.edits = append(m.edits, e)
-	return m
-}
-
-func (m mutation) needsLong() mutation {
-	m.long = true
 	return m
 }
 
@@ -135,9 +128,6 @@ func TestMutations(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			cfg := config(t, "", seed())
 			cfg.Overlay = overlay(t, cfg.Source, m)
-			if m.long {
-				cfg.Duration = max(cfg.Duration, 90*time.Second)
-			}
 			found, err := Run(t.Context(), cfg)
 			if err != nil {
 				t.Fatalf("the run did not come about, which proves nothing: %v", err)
