@@ -22,7 +22,7 @@ func (r *run) report(e *evidence) {
 	line("retries", "%d, %d requests without an answer, %d held back", n.counted("retries"), n.counted("unanswered"), n.counted("held back"))
 	line("joins", "%d, %d of them resumed with something missed, %d lags, %d byes", n.counted("joins"), n.counted("resumes with something missed"), n.counted("lags"), n.counted("byes"))
 	line("lost on purpose", "%d messages of the live feed, %d answers to publishes", n.counted("lost feed"), n.counted("lost acks"))
-	for _, what := range []string{"acknowledgement", "delivery to others while one is slow", "back after a hit", "stop after SIGTERM", "settled after the load's end"} {
+	for _, what := range []string{"acknowledgement by socket", "acknowledgement by HTTP", "delivery to others while one is slow", "back after a hit", "stop after SIGTERM", "settled after the load's end"} {
 		line("longest "+what, "%s", n.longest(what).Round(time.Millisecond))
 	}
 	if s := e.spike; s.known {
@@ -90,7 +90,7 @@ func (r *run) judgeRun() {
 	if n.counted("byes") == 0 || n.counted("closes: 4000") == 0 {
 		r.find(promiseBoring, "an edge was stopped in order, and nobody was told to come back: %d byes, %d closed with 4000", n.counted("byes"), n.counted("closes: 4000"))
 	}
-	if d := n.longest("acknowledgement"); d > 40*time.Second {
+	if d := max(n.longest("acknowledgement by socket"), n.longest("acknowledgement by HTTP")); d > 40*time.Second {
 		r.find(promiseKept, "an acknowledgement took %s", d)
 	}
 	for _, must := range []string{"resumes with something missed", "lost feed", "retries", "repeated on purpose", "strangers refused"} {
