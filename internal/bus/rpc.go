@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,6 +122,10 @@ func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 		if err = r.RespondJSON(resp); err == nil {
 			return
 		}
+		if unsent(err) {
+			s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err)
+			return
+		}
 		s.bus.log.Error("answer not sent", "service", name, "err", err)
 	}
 	e := vezechat.AsError(err)
@@ -131,6 +136,12 @@ func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 	if err := r.Error(string(e.Code), e.Message, nil, micro.WithHeaders(h)); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		s.bus.log.Warn("refusal not sent", "service", name, "err", err)
 	}
+}
+
+// unsent reports whether an answer could not be sent for want of a connection: its
+// caller asks again. The micro package keeps only the text of the cause.
+func unsent(err error) bool {
+	return errors.Is(err, micro.ErrRespond) && !strings.Contains(err.Error(), nats.ErrMaxPayload.Error())
 }
 
 func codeLabel(err error) string {
