@@ -59,7 +59,8 @@ func (s *socket) work(fn func(context.Context)) {
 }
 
 // refuse tells the client why a request was not carried out. One that is refused
-// all the time does not listen, and is sent away.
+// all the time does not listen, and is sent away; but what is our own failing
+// clients are asked to repeat, and do.
 func (s *socket) refuse(req *wire.Request, err error) {
 	e := vezechat.AsError(err)
 	if e.Code == vezechat.CodeInternal {
@@ -67,6 +68,9 @@ func (s *socket) refuse(req *wire.Request, err error) {
 	}
 	s.e.metrics.refusals.WithLabelValues(string(e.Code)).Inc()
 	s.hc.Send(wire.Refused(req.Ref, req.RoomID, e))
+	if e.Code == vezechat.CodeUnavailable || e.Code == vezechat.CodeInternal {
+		return
+	}
 	if s.refusals++; s.refusals >= maxRefusals {
 		s.hc.Close(wire.CloseRate, "too many refused requests")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -453,6 +454,61 @@ func TestCall(t *testing.T) {
 			t.Fatalf("err = %v", err)
 		}
 	})
+}
+
+// lines is a log that a test reads.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// An answer that NATS is no longer there to take used to be logged as a defect of
+// ours, twice.
+func TestCall_AnswerWithoutConnection(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Server(t)
+	var log lines
+	b, err := bus.Connect(t.Context(), bus.Config{
+		URL: srv.ClientURL(), Name: "test", Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	s, err := b.Serve("test", "1.0.0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	err = bus.Handle(s, "test", "greet", func(context.Context, question) (answer, error) {
+		srv.Shutdown()
+		until(t, func() bool { return !b.Connected() })
+		return answer{"too late"}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := bus.Call[question, answer](ctx, b, "test", "greet", question{}); err == nil {
+		t.Fatal("there was an answer without a connection")
+	}
+	until(t, func() bool { return strings.Contains(log.String(), "answer not sent") })
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("logged:\n%s", log.String())
+	}
 }
 
 // More requests than workers and queue are refused, none is lost.
