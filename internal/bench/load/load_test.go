@@ -235,7 +235,7 @@ func TestLoop_SpeaksNATS(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("not ready")
 	}
-	l, socks := open(t, load.NATS{}, addr, 30)
+	l, socks := open(t, load.NATS{Token: "token"}, addr, 30)
 	defer l.Close()
 	send(t, l, socks, 100, 10*time.Second)
 	if l.Missing() != 0 || l.Delivered != 3000 || l.Duplicated+l.Misrouted+l.Refused+l.Closed != 0 {

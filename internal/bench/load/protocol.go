@@ -135,7 +135,7 @@ func (Veze) Say(dst []byte, s *Socket, text []byte, n uint32) []byte {
 	b := strconv.AppendUint([]byte(`{"type":"send","ref":`), uint64(n), 10)
 	b = append(append(b, `,"room_id":`...), s.Room.Name...)
 	b = append(append(b, `,"text":"`...), text...)
-	b = append(append(b, `","nonce":"`...), text[:markerLen]...)
+	b = append(append(b, `","nonce":"`...), text[len(markerHead):markerLen]...) // it comes back too, and is no marker
 	return appendFrame(dst, opText, append(b, `"}`...))
 }
 
@@ -250,14 +250,16 @@ func (Centrifuge) Acks() bool { return true }
 
 // NATS is the NATS client protocol over a WebSocket: a stream of lines, cut into
 // frames anywhere.
-type NATS struct{}
+type NATS struct {
+	Token string
+}
 
 // Handshake implements Protocol.
 func (NATS) Handshake(dst []byte, host string, _ *Socket) []byte { return upgrade(dst, host, "/") }
 
 // Open implements Protocol.
-func (NATS) Open(s *Socket) {
-	b := append([]byte(`CONNECT {"verbose":false,"pedantic":false,"lang":"bench","version":"1","protocol":1,"auth_token":"`), s.Token...)
+func (p NATS) Open(s *Socket) {
+	b := append([]byte(`CONNECT {"verbose":false,"pedantic":false,"lang":"bench","version":"1","protocol":1,"auth_token":"`), p.Token...)
 	b = append(append(b, "\"}\r\nSUB "...), s.Room.Name...)
 	s.write(appendFrame(nil, opBinary, append(b, " 1\r\nPING\r\n"...)))
 }

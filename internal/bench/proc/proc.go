@@ -117,6 +117,22 @@ func All() unix.CPUSet {
 	return set
 }
 
+// Cores are those that this process may use, at least one.
+func Cores() (list []int) {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) == nil {
+		for i := range 1024 {
+			if set.IsSet(i) {
+				list = append(list, i)
+			}
+		}
+	}
+	if len(list) == 0 {
+		list = []int{0}
+	}
+	return list
+}
+
 // Here keeps all threads of this process to a core, those to come included.
 func Here(core int) error {
 	var set unix.CPUSet
