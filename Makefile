@@ -5,6 +5,8 @@ GO       ?= go
 DATA_DIR ?= ./data
 ENV      ?= dev
 SEED     ?=
+DURATION ?= 90s
+MUTATION ?= all
 BENCH    ?= .
 
 # Where git cannot tell the revision (no repository, or somebody else's), go build is
@@ -16,11 +18,11 @@ VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),,-buildvcs=false)
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vet fmt bench chaos deps clean
+.PHONY: help run build test check lint vet fmt bench chaos mutations deps clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
-		/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: ## Start the hub on this machine, bringing what is missing; Ctrl-C ends it
 	@./deploy/deps.sh go $(if $(DATABASE_URL),,postgres) $(if $(REDIS_URL),,redis)
@@ -54,7 +56,11 @@ bench: ## Run the benchmarks; BENCH=name for some
 
 chaos: ## Kill every part under load and check the promises; SEED=n repeats a run
 	@./deploy/deps.sh go postgres redis
-	CI=1 $(GO) test ./internal/chaos -run TestChaos -count=1 -v -timeout 30m $(if $(SEED),-args -seed=$(SEED))
+	CI=1 $(GO) test ./internal/chaos -run 'TestChaos$$' -count=1 -v -timeout 15m -args -duration=$(DURATION) $(if $(SEED),-seed=$(SEED))
+
+mutations: ## Break the hub on purpose, once for each mutation, and see whether chaos finds it
+	@./deploy/deps.sh go postgres redis
+	CI=1 $(GO) test ./internal/chaos -run 'TestMutations$$' -count=1 -v -timeout 60m -args -mutation=$(MUTATION) $(if $(SEED),-seed=$(SEED))
 
 deps: ## Only bring what is missing on this machine
 	@./deploy/deps.sh go cc postgres redis chromium

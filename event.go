@@ -95,6 +95,8 @@ func (e *Event) validate() error {
 		return Errorf(CodeBadRequest, "the event names no room")
 	case e.At.IsZero():
 		return Errorf(CodeBadRequest, "the event has no time")
+	case max(e.MessageID, e.ReplyTo, e.Seq, e.Prev) > MaxSeq:
+		return Errorf(CodeBadRequest, "a sequence number is out of range")
 	}
 	switch e.Type {
 	case EventMessageCreated:

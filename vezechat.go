@@ -41,6 +41,9 @@ type (
 	MessageID = Seq
 )
 
+// MaxSeq is the last place there can be: PostgreSQL counts in signed integers.
+const MaxSeq Seq = 1<<63 - 1
+
 // String returns the identifier in decimal.
 func (id RoomID) String() string { return strconv.FormatInt(int64(id), 10) }
 

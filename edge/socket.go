@@ -72,7 +72,11 @@ func (e *Edge) upgrade(talk func(*websocket.Conn, *start)) fiber.Handler {
 			return err
 		}
 		c.Locals(localStart, st)
-		return open(c)
+		if err := open(c); err != nil {
+			c.Set(fiber.HeaderSecWebSocketVersion, "13") // RFC 6455 §4.4
+			return err
+		}
+		return nil
 	}
 }
 
@@ -184,10 +188,7 @@ func (e *Edge) firstFrame(conn *websocket.Conn, w *hub.NetWriter) (*Session, wir
 	defer context.AfterFunc(e.base, w.Shut)()
 	kind, data, err := message(conn)
 	if err != nil {
-		if code, ok := broken(err); ok {
-			return nil, code
-		}
-		return nil, wire.CloseNoAuth
+		return nil, farewell(err)
 	}
 	if kind != fws.TextMessage {
 		return nil, wire.CloseUnsupported

@@ -117,8 +117,23 @@ func (s *socket) refresh(ctx context.Context, req *wire.Request) error {
 	}
 	s.caller = next.Caller
 	s.hc.SetExpiry(next.ExpiresAt)
+	s.leaveUnseen(req)
 	s.answer(wire.OK(req.Ref))
 	return nil
+}
+
+// leaveUnseen leaves the rooms that a new token does not let the client see.
+func (s *socket) leaveUnseen(req *wire.Request) {
+	for _, id := range s.hc.Rooms() {
+		acc, ok := s.hc.Access(id)
+		if !ok {
+			continue
+		}
+		if err := acc.May(s.caller, vezechat.ActionSee, s.e.cfg.Now()); err != nil {
+			s.hc.Leave(id)
+			s.refuse(&wire.Request{Type: req.Type, RoomID: id}, err)
+		}
+	}
 }
 
 // join puts the client into rooms, and answers for each.
@@ -222,6 +237,9 @@ func (s *socket) who(req *wire.Request) error {
 
 func (s *socket) history(ctx context.Context, req *wire.Request) error {
 	h := vezechat.History{RoomRef: vezechat.RoomRef{Caller: s.caller, RoomID: req.RoomID}, Before: req.Before, Limit: req.Limit}
+	if h.Limit == 0 {
+		h.Limit = defaultPage
+	}
 	if req.After != nil {
 		h.After = *req.After
 	}

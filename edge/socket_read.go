@@ -143,6 +143,22 @@ func broken(err error) (code wire.CloseCode, ok bool) {
 	return wire.CloseProtocol, true
 }
 
+// farewell is how a socket is closed from which no token came: as it closed
+// itself, or for what it did wrong, else for having sent none in time.
+func farewell(err error) wire.CloseCode {
+	if code, ok := broken(err); ok {
+		return code
+	}
+	var closed *fws.CloseError
+	switch {
+	case !errors.As(err, &closed), closed.Code == fws.CloseAbnormalClosure:
+		return wire.CloseNoAuth
+	case closed.Code == fws.CloseNoStatusReceived:
+		return 0
+	}
+	return wire.CloseCode(closed.Code)
+}
+
 // linger reads and forgets what a client still sends until it closes its side or
 // the read deadline passes. A connection closed with bytes unread is reset, and a
 // reset destroys the close frame on its way (RFC 9293 §3.6).

@@ -58,6 +58,9 @@ type ws struct {
 	frames []wsFrame
 	end    error // io.EOF for a clean end
 	read   int   // frames that next has returned
+	paused bool
+
+	left []object // what find passed over; of the test's goroutine
 }
 
 // upgrade makes the opening handshake. It returns the response, and the client
@@ -95,7 +98,7 @@ func upgrade(t testing.TB, base, path string, h http.Header) (*http.Response, *w
 	c.cond = sync.NewCond(&c.mu)
 	done := make(chan struct{})
 	go func() { defer close(done); c.listen(br) }()
-	t.Cleanup(func() { conn.Close(); <-done })
+	t.Cleanup(func() { c.resume(); conn.Close(); <-done })
 	return res, c
 }
 
@@ -112,6 +115,11 @@ func dial(t testing.TB, base, path string, h http.Header) *ws {
 
 func (c *ws) listen(br *bufio.Reader) {
 	for {
+		c.mu.Lock()
+		for c.paused {
+			c.cond.Wait()
+		}
+		c.mu.Unlock()
 		f, err := readFrame(br)
 		c.mu.Lock()
 		if err != nil {
@@ -153,6 +161,30 @@ func readFrame(br *bufio.Reader) (f wsFrame, err error) {
 	f.payload = make([]byte, n)
 	_, err = io.ReadFull(br, f.payload)
 	return f, err
+}
+
+// pause stops reading after the next frame, until resume.
+// pause stops reading, and fixes the receive window, which the kernel would
+// otherwise open to megabytes.
+func (c *ws) pause() {
+	c.setPaused(true)
+	if tcp, ok := c.conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(16 << 10) // the kernel may have its own mind
+	}
+}
+
+func (c *ws) resume() {
+	if tcp, ok := c.conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(4 << 20) // as above
+	}
+	c.setPaused(false)
+}
+
+func (c *ws) setPaused(p bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = p
+	c.cond.Broadcast()
 }
 
 // await waits until ok holds, or ten seconds. mu is held while ok runs.
@@ -277,13 +309,22 @@ func (c *ws) json() object {
 	}
 }
 
-// find returns the next frame for which ok holds, and skips those before it.
+// find returns the first frame for which ok holds. What it passes over is kept for
+// the next find: an event may come before the answer to what caused it, or after.
 func (c *ws) find(what string, ok func(object) bool) object {
 	c.t.Helper()
-	for range 10_000 {
-		if o := c.json(); ok(o) {
+	for i, o := range c.left {
+		if ok(o) {
+			c.left = slices.Delete(c.left, i, i+1)
 			return o
 		}
+	}
+	for range 10_000 {
+		o := c.json()
+		if ok(o) {
+			return o
+		}
+		c.left = append(c.left, o)
 	}
 	c.t.Fatalf("no %s in 10,000 frames", what)
 	return nil

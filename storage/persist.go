@@ -117,8 +117,13 @@ func (r *Role) checkAnchor(ctx context.Context, pos vezechat.Position) error {
 	return nil
 }
 
-// advance moves the log over the stored position, into a new epoch.
+// advance moves the log over the stored position, into a new epoch. What edges
+// have appended to the shortened log before anybody noticed was acknowledged, and
+// must not go with its tail: it is rescued into the outbox first.
 func (r *Role) advance(ctx context.Context) error {
+	if err := r.rescue(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
 	pos, _ := r.position()
@@ -138,6 +143,36 @@ func (r *Role) advance(ctx context.Context) error {
 	r.metrics.epochs.Inc()
 	r.at(vezechat.Position{Epoch: epoch, Seq: to})
 	return nil
+}
+
+// maxRescue is how far back from the log's end records are compared with what is
+// stored: far more than edges append in the seconds until the writer looks.
+const maxRescue = 20_000
+
+// errRescued ends the reading of a rescue.
+var errRescued = errors.New("all looked at")
+
+func (r *Role) rescue(ctx context.Context) error {
+	state, err := r.Reader.State(ctx)
+	if err != nil || state.Last < state.First {
+		return err
+	}
+	after := max(state.First, state.Last-min(state.Last, maxRescue)+1) - 1
+	found := 0
+	err = r.Reader.Read(ctx, after, r.MaxRun, func(recs []vezechat.Record) error {
+		n, err := r.Store.Rescue(ctx, recs)
+		if found += n; err == nil && recs[len(recs)-1].Seq >= state.Last {
+			err = errRescued
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, errRescued) {
+		return err
+	}
+	if found > 0 {
+		r.Logger.WarnContext(ctx, "events appended to the log after it lost its tail are appended again", "events", found)
+	}
+	return ctx.Err()
 }
 
 // passGap goes on behind what the log has lost before it was stored.

@@ -49,6 +49,8 @@ type Store interface {
 	OutboxSignal() <-chan struct{}
 	// OutboxBacklog returns how many entries there are, and the oldest one's age.
 	OutboxBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
+	// Rescue puts into the outbox those of the log's records that are not stored.
+	Rescue(ctx context.Context, recs []vezechat.Record) (n int, err error)
 	// Tidy forgets what is no longer needed.
 	Tidy(ctx context.Context) error
 	// Saw is told where the log ends.

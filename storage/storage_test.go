@@ -82,7 +82,7 @@ func TestRole_LogLostItsTail(t *testing.T) {
 	before := w.stored()
 	p.stop()
 	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:1], 1 })
-	p = w.running()
+	w.running()
 	if at := w.say("three"); at <= before {
 		t.Errorf("place %d is handed out again", at)
 	}
@@ -90,6 +90,35 @@ func TestRole_LogLostItsTail(t *testing.T) {
 	pos, err := w.db.Position(t.Context())
 	if err != nil || pos.Epoch != "epoch1" || !slices.Equal(w.texts(), []string{"one", "two", "three"}) {
 		t.Errorf("position %+v, %v, stored %q", pos, err, w.texts())
+	}
+}
+
+// What was acknowledged between the restoring of a log without its tail and the
+// writer's noticing is kept, under new places.
+func TestRole_AppendedToTheShortenedLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.URL(t))
+	for i := range 5 {
+		w.say(fmt.Sprint(i))
+	}
+	p := w.running()
+	w.storedAll()
+	p.stop()
+	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:2], 2 })
+	w.say("acknowledged")
+	w.running()
+	w.say("after")
+	w.storedAll()
+	w.until("the rescued one", func() bool {
+		return slices.Contains(w.texts(), "acknowledged")
+	})
+	if n, err := w.db.Rescue(t.Context(), nil); n != 0 || err != nil {
+		t.Errorf("rescue of nothing: %d, %v", n, err)
+	}
+	got := w.texts()
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"0", "1", "2", "3", "4", "acknowledged", "after"}) {
+		t.Errorf("stored %q", got)
 	}
 }
 

@@ -46,6 +46,8 @@ func fingerprint(r vezechat.Record) string {
 //
 // KEYS: stream, cursor. ARGV: epoch, seq expected; epoch, seq, print of the new
 // position; time in ms; entries kept (0: all); payloads.
+//
+//nolint:gochecknoglobals // a constant in all but its type
 var advance = redis.NewScript(`
 local at = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'print')
 if (at[1] or '') ~= ARGV[1] or (at[2] or '0') ~= ARGV[2] then

@@ -93,7 +93,7 @@ func New(cfg Config) *Mirror {
 		cfg.Grace = 5 * time.Second
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -142,7 +142,7 @@ func (m *Mirror) Run(ctx context.Context, ready func()) error {
 		}
 		pause = min(2*pause, maxPause)
 	}
-	return nil
+	return nil //nolint:nilerr // being stopped is no failure
 }
 
 const (
@@ -204,7 +204,7 @@ func (m *Mirror) follow(ctx context.Context, pos *position) error {
 	}()
 	defer func() {
 		cancel()
-		for range ended { //nolint:revive // waits for the reader to end
+		for range ended { // waits for the reader to end
 		}
 	}()
 	tick := time.NewTicker(m.cfg.CheckEvery)

@@ -52,7 +52,7 @@ func (l *latencies) at(q float64) time.Duration {
 	for i := range l.buckets {
 		n := l.buckets[i].Load()
 		if left -= n; left < 0 || left == 0 && n > 0 {
-			return min(time.Duration(topOf(i)), time.Duration(l.most.Load())) * time.Microsecond
+			return time.Duration(min(int64(topOf(i)), int64(l.most.Load()))) * time.Microsecond
 		}
 	}
 	return 0

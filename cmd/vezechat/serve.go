@@ -141,7 +141,7 @@ func (h *hub) bridgePart() part {
 		}
 		defer rd.Close()
 		m := redisstream.New(redisstream.Config{Redis: rd, Reader: h.bus, Log: h.bus, Chain: h.bus,
-			MaxLen: redisstream.DefaultMaxLen, Logger: h.log, Registerer: h.reg})
+			MaxLen: h.RedisMaxLen, Logger: h.log, Registerer: h.reg})
 		h.health.add("bridge", h.has("edge"), func(context.Context) error { return m.Ready() })
 		return m.Run(ctx, ready)
 	}}

@@ -23,7 +23,7 @@ var demoRooms = []string{"Lobby", "Trade", "Help"}
 // storagePart answers for what PostgreSQL has.
 func (h *hub) storagePart() part {
 	return part{"storage", func(ctx context.Context, ready func()) error {
-		if err := migrate(ctx, h.DatabaseURL); err != nil {
+		if err := h.patiently(ctx, "migrate", func(ctx context.Context) error { return migrate(ctx, h.DatabaseURL) }); err != nil {
 			return err
 		}
 		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg})
@@ -32,7 +32,8 @@ func (h *hub) storagePart() part {
 		}
 		defer store.Close()
 		if h.dev() {
-			if err := store.Seed(ctx, demoRooms...); err != nil {
+			seed := func(ctx context.Context) error { return store.Seed(ctx, demoRooms...) }
+			if err := h.patiently(ctx, "seed", seed); err != nil {
 				return err
 			}
 		}
@@ -47,6 +48,28 @@ func (h *hub) storagePart() part {
 		})
 		return role.Run(ctx, ready)
 	}}
+}
+
+// patiently does what a start needs of PostgreSQL, again and again while that is
+// away: a hub may start before its database, and both may come back at once. It
+// returns nil also when ctx is done.
+func (h *hub) patiently(ctx context.Context, what string, fn func(context.Context) error) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := fn(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case vezechat.CodeOf(err) != vezechat.CodeUnavailable:
+			return err
+		}
+		h.log.Warn("postgres is away, waiting for it", "to", what, "err", err)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
 }
 
 // beater tells everyone on the bus how far storage is.

@@ -31,6 +31,7 @@ type settings struct {
 	Port             string `setting:"PORT" default:"8010" help:"Port of HTTP and sockets; 0 for a free one."`
 	DatabaseURL      string `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev a private one when empty."`
 	RedisURL         string `name:"redis-url" setting:"REDIS_URL" help:"Redis, with the database's number; in dev a private one when empty."`
+	RedisMaxLen      int64  `name:"redis-maxlen" setting:"REDIS_MAXLEN" default:"1000000" help:"About how many events the Redis stream keeps; 0: all."`
 	NatsURL          string `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
 	NatsListen       string `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
 	NatsSync         string `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
@@ -70,6 +71,7 @@ func (s *settings) Validate() error {
 		named("PORT", isPort(s.Port)),
 		named("DATABASE_URL", isURL(s.DatabaseURL, postgresSchemes...)),
 		named("REDIS_URL", isURL(s.RedisURL, "redis", "rediss", "unix")),
+		named("REDIS_MAXLEN", notNegative(s.RedisMaxLen)),
 		named("NATS_URL", isServers(s.NatsURL)),
 		named("NATS_LISTEN", isListen(s.NatsListen)),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
@@ -173,6 +175,13 @@ func isListen(v string) error {
 		return fmt.Errorf("%q is not host:port", vezechat.Clip(v, 64))
 	}
 	return isPort(port)
+}
+
+func notNegative(n int64) error {
+	if n < 0 {
+		return fmt.Errorf("%d is below 0", n)
+	}
+	return nil
 }
 
 func isReplicas(n int) error {

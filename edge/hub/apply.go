@@ -24,6 +24,8 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 	}
 	switch t {
 	case vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned:
+		// What they may do goes first: who has heard of it cannot post any more.
+		r.eachAccess(e.UserID, func(a *vezechat.Access) { revoke(a, t) })
 		r.send()
 		r.note(e.UserID)
 		r.remove(e.UserID)
@@ -38,6 +40,15 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 		r.eachAccess(e.UserID, func(a *vezechat.Access) { a.Role = e.Role })
 	case vezechat.EventMemberMuted:
 		r.eachAccess(e.UserID, func(a *vezechat.Access) { a.MutedUntil = e.Until })
+	}
+}
+
+func revoke(a *vezechat.Access, t vezechat.EventType) {
+	if t != vezechat.EventMemberLeft {
+		a.Role = vezechat.RoleNone
+	}
+	if t == vezechat.EventMemberBanned {
+		a.Banned = true
 	}
 }
 

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -257,6 +259,13 @@ func (c *Conn) Access(room vezechat.RoomID) (vezechat.Access, bool) {
 	return s.access, true
 }
 
+// Rooms returns the rooms that the socket is in, in no order.
+func (c *Conn) Rooms() []vezechat.RoomID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.subs))
+}
+
 // reindex notes where the socket now stands in a room's members; the room's mu is
 // held.
 func (c *Conn) reindex(room vezechat.RoomID, index int) {
@@ -352,13 +361,7 @@ func (c *Conn) signal() {
 // it any more: the connection may then be given back. Queued frames are dropped,
 // but for a close frame, which gets a second to leave.
 func (c *Conn) Detach() {
-	c.mu.Lock()
-	rooms := make([]vezechat.RoomID, 0, len(c.subs))
-	for id := range c.subs {
-		rooms = append(rooms, id)
-	}
-	c.mu.Unlock()
-	for _, id := range rooms {
+	for _, id := range c.Rooms() {
 		c.Leave(id)
 	}
 	c.mu.Lock()

@@ -47,7 +47,7 @@ func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq) (run []eve
 	}
 	tail, more, err := h.fromLog(ctx, r, after, max(after, p.Stored))
 	if err != nil {
-		return run, true, nil // what storage had is good; the rest is asked for again
+		return run, true, nil //nolint:nilerr // what storage had is good; the rest is asked for again
 	}
 	return append(run, tail...), more, nil
 }

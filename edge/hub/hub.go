@@ -65,7 +65,7 @@ type Config struct {
 	Metrics prometheus.Registerer
 	Name    string // this edge, unique among edges
 
-	Window     time.Duration // how long a busy room gathers events before it sends them; 0 is 10 ms
+	Window     time.Duration // how long a large busy room gathers events before it sends them; 0 is 10 ms
 	Flushers   int           // goroutines that write to sockets; 0 is GOMAXPROCS
 	QueueBytes int           // what may wait for one socket before a room is dropped to lag; 0 is 256 KiB
 	StallAfter time.Duration // a socket that takes nothing for this long is closed; 0 is 10 s
@@ -109,7 +109,6 @@ type Hub struct {
 
 	flushers []*flusher
 	wheel    *wheel
-	due      chan *room    // rooms that gather, in the order in which they are due
 	fills    chan struct{} // one per running repair
 	resumes  chan struct{} // one per running resume from the archive
 	flight   singleflight.Group
@@ -136,9 +135,8 @@ type Hub struct {
 
 // Limits that no setting changes.
 const (
-	maxFills   = 16      // repairs at once
-	maxResumes = 32      // resumes from the archive at once
-	dueQueue   = 1 << 16 // rooms that gather at once; beyond it they send at once
+	maxFills   = 16 // repairs at once
+	maxResumes = 32 // resumes from the archive at once
 )
 
 // New returns a hub. Attach the feed, then Run it.
@@ -146,7 +144,7 @@ func New(cfg Config) *Hub {
 	cfg.defaults()
 	h := &Hub{
 		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Metrics), seed: maphash.MakeSeed(),
-		due: make(chan *room, dueQueue), fills: make(chan struct{}, maxFills), resumes: make(chan struct{}, maxResumes),
+		fills: make(chan struct{}, maxFills), resumes: make(chan struct{}, maxResumes),
 		wake: make(chan struct{}, 1), rooms: map[vezechat.RoomID]*room{}, conns: map[*Conn]struct{}{},
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -174,7 +172,6 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 	for _, f := range h.flushers {
 		wg.Go(func() { f.run(inner) })
 	}
-	wg.Go(func() { h.gather(inner) })
 	wg.Go(func() { h.sweep(inner) })
 	wg.Go(func() { h.janitor(inner) })
 	wg.Go(func() { h.presence(inner) })

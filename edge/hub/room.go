@@ -36,7 +36,8 @@ type room struct {
 	pend    [][]byte
 	pending int       // bytes in pend
 	flushed time.Time // when pend was last sent
-	waiting bool      // in Hub.due
+	timer   *time.Timer
+	waiting bool // for timer
 
 	active time.Time // the last live event, for the sweeper
 	opened time.Time // since when the room is heard
@@ -189,22 +190,39 @@ func (r *room) advance(seq vezechat.Seq) {
 	r.head.Store(uint64(seq))
 }
 
-// schedule decides when pend is sent; mu is held. A room that was quiet sends at
-// once (true: the caller flushes), a busy one gathers for a window.
+// windowPerMember is what a room's window grows by with each member: about what
+// it costs to write to one. Gathering saves writes and costs time, so a small room
+// does not, and a room of a thousand does for 10 ms.
+const (
+	windowPerMember = 10 * time.Microsecond
+	shortestWindow  = 200 * time.Microsecond // below it a timer costs more than it saves
+)
+
+func (r *room) window() time.Duration {
+	w := min(r.h.cfg.Window, time.Duration(len(r.members))*windowPerMember)
+	if w < shortestWindow {
+		return 0
+	}
+	return w
+}
+
+// schedule decides when pend is sent; mu is held. A room that was quiet for its
+// window sends at once (true: the caller flushes), a busy one gathers.
 func (r *room) schedule() (now bool) {
 	if len(r.pend) == 0 || r.waiting {
 		return false
 	}
-	if time.Since(r.flushed) >= r.h.cfg.Window {
+	wait := r.window() - time.Since(r.flushed)
+	if wait <= 0 {
 		return true
 	}
-	select {
-	case r.h.due <- r:
-		r.waiting = true
-		return false
-	default:
-		return true
+	r.waiting = true
+	if r.timer == nil {
+		r.timer = time.AfterFunc(wait, r.flush)
+	} else {
+		r.timer.Reset(wait)
 	}
+	return false
 }
 
 // flush sends what has gathered.
@@ -244,31 +262,6 @@ func join(frames [][]byte) []byte {
 		out = append(out, f...)
 	}
 	return out
-}
-
-// gather sends rooms when their window has passed.
-func (h *Hub) gather(ctx context.Context) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case r := <-h.due:
-			r.mu.Lock()
-			wait := h.cfg.Window - time.Since(r.flushed)
-			r.mu.Unlock()
-			if wait > 0 {
-				timer.Reset(wait)
-				select {
-				case <-ctx.Done():
-					return
-				case <-timer.C:
-				}
-			}
-			r.flush()
-		}
-	}
 }
 
 // add makes c a member; mu is held.

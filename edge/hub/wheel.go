@@ -14,6 +14,7 @@ import (
 type wheel struct {
 	h    *Hub
 	step time.Duration
+	ping []byte // the frame
 
 	mu    sync.Mutex // guards below
 	now   int
@@ -31,7 +32,7 @@ const wheelSlots = 512
 
 func newWheel(h *Hub) *wheel {
 	longest := max(h.cfg.PingEvery*6/5, h.cfg.PongWithin)
-	w := &wheel{h: h, step: max(longest/(wheelSlots-8), time.Millisecond), at: map[*Conn]spoke{}, slots: make([]map[*Conn]struct{}, wheelSlots)}
+	w := &wheel{h: h, ping: wire.AppendPing(nil, nil), step: max(longest/(wheelSlots-8), time.Millisecond), at: map[*Conn]spoke{}, slots: make([]map[*Conn]struct{}, wheelSlots)}
 	for i := range w.slots {
 		w.slots[i] = map[*Conn]struct{}{}
 	}
@@ -122,7 +123,7 @@ func (w *wheel) visit(c *Conn, pinged, now time.Time) {
 		next = w.h.cfg.PingEvery
 	case pinged.IsZero():
 		next, ping = w.h.cfg.PongWithin, now
-		c.SendRaw(pingFrame)
+		c.SendRaw(w.ping)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,8 +132,6 @@ func (w *wheel) visit(c *Conn, pinged, now time.Time) {
 	}
 	w.hang(c, next, ping)
 }
-
-var pingFrame = wire.AppendPing(nil, nil)
 
 // gone reports whether the owner has detached the socket.
 func (c *Conn) gone() bool {

@@ -7,6 +7,7 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"unicode/utf8"
 
 	"vezeuniqverse.com/vezechat"
@@ -77,25 +78,33 @@ func Parse(b []byte) (Request, error) {
 	if !utf8.Valid(b) {
 		return r, vezechat.Errorf(vezechat.CodeBadRequest, "the frame is not valid UTF-8")
 	}
+	if parseFast(b, &r) {
+		return r.checked()
+	}
+	r = Request{}
 	if err := json.Unmarshal(b, &r); err != nil {
 		return Request{Ref: refOf(b)}, vezechat.WrapError(vezechat.CodeBadRequest, err, "%s", jsonProblem(err))
 	}
+	return r.checked()
+}
+
+func (r *Request) checked() (Request, error) {
 	if !validRef(r.Ref) {
 		r.Ref = nil
-		return r, vezechat.Errorf(vezechat.CodeBadRequest, "ref is a number or a string of at most %d bytes", MaxRef)
+		return *r, vezechat.Errorf(vezechat.CodeBadRequest, "ref is a number or a string of at most %d bytes", MaxRef)
 	}
-	return r, r.validate()
+	return *r, r.validate()
 }
 
 func jsonProblem(err error) string {
-	switch e := err.(type) {
-	case *json.UnmarshalTypeError:
-		if e.Field == "" {
-			return "the frame is not a JSON object"
-		}
-		return "the field " + vezechat.Clip(e.Field, 64) + " has the wrong type"
-	default:
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &wrong):
 		return "the frame is not JSON"
+	case wrong.Field == "":
+		return "the frame is not a JSON object"
+	default:
+		return "the field " + vezechat.Clip(wrong.Field, 64) + " has the wrong type"
 	}
 }
 
@@ -116,7 +125,12 @@ func validRef(ref json.RawMessage) bool {
 	return len(ref) <= MaxRef && (ref[0] == '"' || ref[0] == '-' || ref[0] >= '0' && ref[0] <= '9' || bytes.Equal(ref, []byte("null")))
 }
 
+// validate checks that what the operation needs is there, and that no place is
+// beyond what the log and storage can count to.
 func (r *Request) validate() error {
+	if max(r.ReplyTo, r.MessageID, r.Upto, r.Before) > vezechat.MaxSeq || r.After != nil && *r.After > vezechat.MaxSeq {
+		return outOfRange()
+	}
 	needsRoom, needsMessage := false, false
 	switch r.Type {
 	case OpAuth:
@@ -126,7 +140,12 @@ func (r *Request) validate() error {
 	case OpPing:
 	case OpJoin:
 		return r.validateJoin()
-	case OpLeave, OpSend, OpTyping, OpWho, OpHistory, OpRead:
+	case OpHistory:
+		needsRoom = true
+		if r.Limit < 0 || r.Limit > vezechat.MaxPage {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "limit: at most %d", vezechat.MaxPage)
+		}
+	case OpLeave, OpSend, OpTyping, OpWho, OpRead:
 		needsRoom = true
 	case OpEdit, OpDelete, OpReact, OpUnreact:
 		needsRoom, needsMessage = true, true
@@ -159,9 +178,16 @@ func (r *Request) validateJoin() error {
 		if r.Rooms[i].RoomID <= 0 {
 			return vezechat.Errorf(vezechat.CodeBadRequest, "join needs a room_id for each room")
 		}
+		if r.Rooms[i].After != nil && *r.Rooms[i].After > vezechat.MaxSeq {
+			return outOfRange()
+		}
 		if r.Rooms[i].Epoch == "" {
 			r.Rooms[i].Epoch = r.Epoch
 		}
 	}
 	return nil
+}
+
+func outOfRange() *vezechat.Error {
+	return vezechat.Errorf(vezechat.CodeBadRequest, "a sequence number is out of range")
 }

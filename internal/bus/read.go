@@ -25,7 +25,7 @@ func (b *Bus) Read(ctx context.Context, after vezechat.Seq, limit int, fn func([
 		progress, err := r.run(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // being stopped is no failure
 		case r.failed != nil:
 			return r.failed
 		}

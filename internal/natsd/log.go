@@ -15,7 +15,7 @@ type logger struct {
 
 func newLogger(l *slog.Logger) *logger {
 	if l == nil {
-		l = slog.Default()
+		l = slog.New(slog.DiscardHandler)
 	}
 	return &logger{log: l, fatal: make(chan error, 1)}
 }

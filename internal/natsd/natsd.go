@@ -45,7 +45,7 @@ type Options struct {
 	SyncAlways bool         // sync each message to the disk before its acknowledgement, at a fifteenth of the speed
 	MaxStore   int64        // bytes of all streams on disk; 0: DefaultMaxStore
 	MaxMemory  int64        // bytes of all streams in memory; 0: DefaultMaxMemory
-	Log        *slog.Logger // nil: slog.Default
+	Log        *slog.Logger // nil: nowhere
 }
 
 // Server is a running server.

@@ -15,6 +15,8 @@ import (
 )
 
 // The global provider is set here, so these do not run side by side.
+//
+//nolint:paralleltest // sets the process-wide provider
 func TestSpans_OneTraceFromTheEdgeToTheSinks(t *testing.T) {
 	rec := tracetest.NewSpanRecorder()
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(rec))
@@ -43,6 +45,7 @@ func TestSpans_OneTraceFromTheEdgeToTheSinks(t *testing.T) {
 	}
 }
 
+//nolint:paralleltest // reads the process-wide provider
 func TestSpans_WithoutProviderTheTraceGoesThrough(t *testing.T) {
 	in := vezechat.Trace{Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}
 	_, carried, end := spans.Begin(context.Background(), "send", in)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -64,6 +65,36 @@ func (s *Store) Outbox(ctx context.Context, after int64, limit int) ([]vezechat.
 		return e, err
 	})
 	return list, translate(err)
+}
+
+const rescueIntoOutbox = `
+INSERT INTO outbox (subject, payload, trace)
+SELECT t.subject, t.payload, '{}'
+FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[]) WITH ORDINALITY AS t (subject, payload, room_id, seq, msg_id, n)
+WHERE NOT EXISTS (SELECT FROM events e WHERE e.room_id = t.room_id AND e.seq = t.seq AND e.msg_id = t.msg_id)
+  AND NOT EXISTS (SELECT FROM outbox o WHERE o.subject = t.subject AND o.payload = t.payload)
+ORDER BY t.n`
+
+// Rescue puts into the outbox those of the log's records that are not stored as
+// they are, and returns how many those were. What came from the outbox waits there
+// still. Repeating it adds nothing.
+func (s *Store) Rescue(ctx context.Context, recs []vezechat.Record) (n int, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var subjects, ids []string
+	var payloads [][]byte
+	var rooms []vezechat.RoomID
+	var seqs []vezechat.Seq
+	for _, r := range recs {
+		room, ok := vezechat.RoomOfSubject(r.Subject)
+		if !ok || strings.HasPrefix(r.ID, "outbox-") {
+			continue
+		}
+		subjects, payloads, rooms = append(subjects, r.Subject), append(payloads, r.Payload), append(rooms, room)
+		seqs, ids = append(seqs, r.Seq), append(ids, r.ID)
+	}
+	tag, err := s.pool.Exec(ctx, rescueIntoOutbox, subjects, payloads, rooms, seqs, ids)
+	return int(tag.RowsAffected()), translate(err)
 }
 
 const countOutbox = `
