@@ -226,8 +226,10 @@ func (l *Loop) Rate(senders []*Socket, perSecond float64, d time.Duration, stop 
 }
 
 // Pump has each sender send its next message when the one before was answered,
-// for d.
-func (l *Loop) Pump(senders []*Socket, d time.Duration) error {
+// for d, and returns how many were answered in that time. The last ones are waited
+// for after it.
+func (l *Loop) Pump(senders []*Socket, d time.Duration) (acked int64, err error) {
+	before := l.Acked
 	end := l.Now() + int64(d)
 	l.OnAck = func(s *Socket) {
 		if now := l.Now(); now < end {
@@ -240,11 +242,12 @@ func (l *Loop) Pump(senders []*Socket, d time.Duration) error {
 	}
 	for l.Now() < end {
 		if err := l.Turn(end); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	_, err := l.Until(func() bool { return l.Acked+l.Refused >= l.Sent }, 10*time.Second)
-	return err
+	acked = l.Acked - before
+	_, err = l.Until(func() bool { return l.Acked+l.Refused >= l.Sent }, 20*time.Second)
+	return acked, err
 }
 
 // Pin keeps the calling goroutine on its thread, and has the kernel wake it when

@@ -35,7 +35,8 @@ func (w *World) sends(ctx context.Context, target string) (figures, error) {
 		if err != nil {
 			return f, err
 		}
-		if err := c.l.Pump(c.socks, w.Scale.Window); err != nil {
+		acked, err := c.l.Pump(c.socks, w.Scale.Window)
+		if err != nil {
 			return f, err
 		}
 		to, err := c.sample()
@@ -47,9 +48,9 @@ func (w *World) sends(ctx context.Context, target string) (figures, error) {
 		}
 		s, n := to.at.Sub(from.at).Seconds(), float64(c.l.Acked-before.Acked)
 		f.metrics = map[string]float64{
-			"per_s": n / s, "p50_ms": ms(c.l.AckLatency.At(0.5)), "p99_ms": ms(c.l.AckLatency.At(0.99)),
-			"cpu_us_per_message": (to.cpu - from.cpu).Seconds() * 1e6 / max(1, n),
-			"cores":              (to.cpu - from.cpu).Seconds() / s, "load_cores": (to.load - from.load).Seconds() / s,
+			"per_s": float64(acked) / w.Scale.Window.Seconds(), "p50_ms": ms(c.l.AckLatency.At(0.5)), "p99_ms": ms(c.l.AckLatency.At(0.99)),
+			"max_ms": ms(c.l.AckLatency.Max()), "cpu_us_per_message": (to.cpu - from.cpu).Seconds() * 1e6 / max(1, n),
+			"cores": (to.cpu - from.cpu).Seconds() / s, "load_cores": (to.load - from.load).Seconds() / s,
 		}
 		c.faults(f.metrics, before, missing)
 		return f, nil
