@@ -1,5 +1,5 @@
 # Everything a person does with this repository. `make` alone explains itself.
-# Settings that may be overridden: make chaos SEED=7
+# Settings that may be overridden: make chaos SEED=7, make bench BENCH="room-50 idle"
 
 GO       ?= go
 DATA_DIR ?= ./data
@@ -7,7 +7,7 @@ ENV      ?= dev
 SEED     ?=
 DURATION ?= 90s
 MUTATION ?= all
-BENCH    ?= .
+BENCH    ?=
 
 # Where git cannot tell the revision (no repository, or somebody else's), go build is
 # told not to ask.
@@ -50,9 +50,20 @@ check: test lint ## Run the tests and the linters
 lint: ## Run the linters of .golangci.yml (the first time builds them, some minutes)
 	$(GO) run $(GOLANGCI) run
 
-bench: ## Run the benchmarks; BENCH=name for some
+# The benchmarks are a module of their own, with the peers' libraries. Take figures
+# on a machine that does nothing else.
+bench: build ## Measure the hub beside its peers, some two hours; BENCH="room-50 idle" for some works
 	@./deploy/deps.sh go postgres redis
-	CI=1 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+	cd internal/bench && $(GO) build $(VCS) -o ../../bin/bench .
+	./bin/bench run -hub bin/vezechat -o docs/bench/$(shell date -u +%Y-%m-%d-%H%M).json $(BENCH)
+
+bench-short: ## See that the benchmarks run, under a minute; their figures mean nothing
+	@./deploy/deps.sh go postgres redis
+	cd internal/bench && $(GO) vet ./... && $(GO) test -timeout 9m ./...
+
+microbench: ## Run the Go benchmarks of the packages; BENCH=name for some
+	@./deploy/deps.sh go postgres redis
+	CI=1 $(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...
 
 chaos: ## Kill every part under load and check the promises; SEED=n repeats a run
 	@./deploy/deps.sh go postgres redis

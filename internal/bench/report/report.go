@@ -1,0 +1,148 @@
+// Package report is what a run leaves behind: every figure of every round as
+// JSON, a table with medians, spreads and ratios, and plots. It measures nothing.
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Result is one run of the benchmarks.
+type Result struct {
+	Started  time.Time         `json:"started"`
+	Took     string            `json:"took"`
+	Machine  map[string]string `json:"machine"`
+	Versions map[string]string `json:"versions"`
+	Settings map[string]string `json:"settings"`
+	Runs     []Run             `json:"runs"`
+}
+
+// Run is one work on one target in one round.
+type Run struct {
+	Work    string             `json:"work"`
+	Target  string             `json:"target"`
+	Round   int                `json:"round"`
+	LoadAvg float64            `json:"load_avg"` // of the machine, when it began
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+	Steps   []Step             `json:"steps,omitempty"`
+	Err     string             `json:"error,omitempty"`
+}
+
+// Step is one rate of a ramp.
+type Step struct {
+	Rate       float64 `json:"rate"` // messages a second
+	Deliveries float64 `json:"deliveries_per_s"`
+	P50        float64 `json:"p50_ms"`
+	P99        float64 `json:"p99_ms"`
+	Cores      float64 `json:"cores"`
+	Load       float64 `json:"load_cores"` // of the generator
+	Lost       int64   `json:"lost"`
+}
+
+// Budget is a bound on a metric of the hub, by a target's in the same run.
+type Budget struct {
+	Work    string  `json:"work"`
+	Metric  string  `json:"metric"`
+	Against string  `json:"against"` // a target; empty: the bound is Factor itself
+	AtLeast bool    `json:"at_least"`
+	Factor  float64 `json:"factor"`
+	Theirs  string  `json:"theirs"` // the target's metric, when it is another one
+	Why     string  `json:"why"`
+}
+
+// Hub is the target that budgets are about.
+const Hub = "vezechat"
+
+// Read reads a result's file.
+func Read(file string) (Result, error) {
+	var r Result
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", file, err)
+	}
+	return r, nil
+}
+
+// Write writes it.
+func (r *Result) Write(file string) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
+
+// Works lists the works of the run, in order.
+func (r *Result) Works() []string {
+	return r.unique(func(run Run) (string, bool) { return run.Work, true })
+}
+
+// Targets lists the targets of a work, in order.
+func (r *Result) Targets(work string) []string {
+	return r.unique(func(run Run) (string, bool) { return run.Target, run.Work == work })
+}
+
+func (r *Result) unique(key func(Run) (string, bool)) (list []string) {
+	for _, run := range r.Runs {
+		if k, ok := key(run); ok && !slices.Contains(list, k) {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// Values returns a metric's values, one a round that has it.
+func (r *Result) Values(work, target, metric string) (values []float64) {
+	for _, run := range r.Runs {
+		if v, ok := run.Metrics[metric]; ok && run.Work == work && run.Target == target {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// Ratios returns, round by round, the hub's metric by a target's.
+func (r *Result) Ratios(b Budget) (ratios []float64) {
+	theirs := b.Theirs
+	if theirs == "" {
+		theirs = b.Metric
+	}
+	for _, run := range r.Runs {
+		ours, ok := run.Metrics[b.Metric]
+		if run.Work != b.Work || run.Target != Hub || !ok {
+			continue
+		}
+		if b.Against == "" {
+			ratios = append(ratios, ours)
+			continue
+		}
+		for _, other := range r.Runs {
+			if v := other.Metrics[theirs]; other.Work == b.Work && other.Target == b.Against && other.Round == run.Round && v != 0 {
+				ratios = append(ratios, ours/v)
+			}
+		}
+	}
+	return ratios
+}
+
+// Median returns the middle value, or that of the two in the middle.
+func Median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	v = slices.Sorted(slices.Values(v))
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}

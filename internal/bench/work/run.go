@@ -1,0 +1,183 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"vezeuniqverse.com/vezechat/internal/bench/load"
+	"vezeuniqverse.com/vezechat/internal/bench/proc"
+)
+
+const (
+	textSize   = 200
+	openAtOnce = 64 // sockets on their way to their room
+	openWithin = 2 * time.Minute
+)
+
+// crowd is a target with sockets in its rooms.
+type crowd struct {
+	w     *World
+	ctx   context.Context //nolint:containedctx // lives as long as one run
+	s     *server
+	l     *load.Loop
+	rooms []*load.Room
+	socks []*load.Socket
+}
+
+// gather starts a target with so many rooms and puts sockets into them, one
+// after the other into the next room.
+func (w *World) gather(ctx context.Context, target string, rooms, sockets int, staff bool) (*crowd, error) {
+	s, err := w.start(ctx, target, rooms)
+	if err != nil {
+		return nil, err
+	}
+	c := &crowd{w: w, ctx: ctx, s: s}
+	if c.l, err = load.New(s.proto, s.addr, textSize); err != nil {
+		c.end()
+		return nil, err
+	}
+	for _, name := range s.rooms {
+		c.rooms = append(c.rooms, c.l.Room(name))
+	}
+	for i := range sockets {
+		t, err := w.token(i, staff)
+		if err != nil {
+			c.end()
+			return nil, err
+		}
+		c.socks = append(c.socks, c.l.Socket(c.rooms[i%rooms], t))
+	}
+	return c, nil
+}
+
+// join opens the sockets.
+func (c *crowd) join(socks []*load.Socket) error {
+	if err := c.l.Open(socks, openAtOnce, openWithin); err != nil {
+		return fmt.Errorf("%w\n%s", err, c.s.logs())
+	}
+	return nil
+}
+
+func (c *crowd) end() {
+	if c.l != nil {
+		c.l.Close()
+	}
+	c.s.stop()
+}
+
+func (c *crowd) stopped() bool { return c.ctx.Err() != nil }
+
+// sample is what the processes had used at a moment.
+type sample struct {
+	at        time.Time
+	cpu, load time.Duration
+	delivered int64
+	sent      int64
+}
+
+func (c *crowd) sample() (sample, error) {
+	cpu, err := c.s.cpu()
+	if err != nil {
+		return sample{}, fmt.Errorf("the server has ended: %w\n%s", err, c.s.logs())
+	}
+	own, err := proc.CPU(os.Getpid())
+	return sample{time.Now(), cpu, own, c.l.Delivered, c.l.Sent}, err
+}
+
+// measure sends at a rate for a window, and tells what that took. Latencies are
+// those of its messages alone.
+func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64, error) {
+	before := c.l.Counts
+	missing := c.l.Missing()
+	c.l.Latency.Reset()
+	c.l.AckLatency.Reset()
+	c.l.Since = c.l.Now()
+	from, err := c.sample()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.l.Rate(c.socks, rate, window, c.stopped); err != nil {
+		return nil, err
+	}
+	if err := c.l.Settle(c.w.Scale.Settle); err != nil {
+		return nil, err
+	}
+	to, err := c.sample()
+	if err != nil {
+		return nil, err
+	}
+	if c.ctx.Err() != nil {
+		return nil, c.ctx.Err()
+	}
+	m := between(from, to)
+	m["p50_ms"], m["p99_ms"], m["max_ms"] = ms(c.l.Latency.At(0.5)), ms(c.l.Latency.At(0.99)), ms(c.l.Latency.Max())
+	if c.l.AckLatency.N() > 0 {
+		m["ack_p99_ms"] = ms(c.l.AckLatency.At(0.99))
+	}
+	c.faults(m, before, missing)
+	return m, nil
+}
+
+func between(from, to sample) map[string]float64 {
+	s := to.at.Sub(from.at).Seconds()
+	cpu := (to.cpu - from.cpu).Seconds()
+	m := map[string]float64{
+		"cores": cpu / s, "load_cores": (to.load - from.load).Seconds() / s,
+		"deliveries_per_s": float64(to.delivered-from.delivered) / s,
+	}
+	if n := to.delivered - from.delivered; n > 0 {
+		m["cpu_us_per_delivery"] = cpu * 1e6 / float64(n)
+	}
+	if n := to.sent - from.sent; n > 0 {
+		m["cpu_us_per_message"] = cpu * 1e6 / float64(n)
+	}
+	return m
+}
+
+// faults adds what went wrong; without faults nothing but lost, 0.
+func (c *crowd) faults(m map[string]float64, before load.Counts, missing int64) {
+	m["lost"] = float64(c.l.Missing() - missing)
+	for name, n := range map[string]int64{
+		"duplicated": c.l.Duplicated - before.Duplicated, "misrouted": c.l.Misrouted - before.Misrouted, "refused": c.l.Refused - before.Refused,
+		"unsent": c.l.Unsent - before.Unsent, "lags": c.l.Lags - before.Lags, "resets": c.l.Resets - before.Resets, "thrown_out": c.l.Closed - before.Closed,
+	} {
+		if n != 0 {
+			m[name] = float64(n)
+		}
+	}
+	if err := c.l.Err(); err != nil {
+		c.w.say("    first fault: %v", err)
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// within runs fn on a crowd and ends it.
+func (w *World) within(ctx context.Context, target string, rooms, sockets int, staff bool, fn func(c *crowd) (figures, error)) (f figures, err error) {
+	c, err := w.gather(ctx, target, rooms, sockets, staff)
+	if err != nil {
+		return f, err
+	}
+	defer c.end()
+	return fn(c)
+}
+
+// calm has everybody join and the first messages sent, then the hub's storage
+// rest.
+func (c *crowd) calm(rate float64) error {
+	if err := c.join(c.socks); err != nil {
+		return err
+	}
+	if err := c.l.Rate(c.socks, rate, c.w.Scale.Warm, c.stopped); err != nil {
+		return err
+	}
+	if err := c.l.Settle(c.w.Scale.Settle); err != nil {
+		return err
+	}
+	return c.w.pause(c.s, true)
+}
+
+var errNobody = errors.New("no socket may be opened: the limit of files is too low")
