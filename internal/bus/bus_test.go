@@ -241,48 +241,6 @@ func purge(t *testing.T, b *bus.Bus, seq uint64) {
 	}
 }
 
-// A log that lost its tail hands out no sequence twice: it jumps, under a new
-// epoch, and a reader that had everything sees no gap.
-func TestAdvance_NoSequenceTwice(t *testing.T) {
-	t.Parallel()
-	b := natstest.New(t)
-	for i := range 5 {
-		mustAppend(t, b, 1, strconv.Itoa(i))
-	}
-	before, err := b.State(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	epoch, err := b.Advance(t.Context(), 50)
-	if err != nil || epoch == before.Epoch || epoch == "" {
-		t.Fatalf("epoch %q after %q: %v", epoch, before.Epoch, err)
-	}
-	seq := mustAppend(t, b, 1, "next")
-	if seq <= 50 {
-		t.Fatalf("sequence %d", seq)
-	}
-	stop := errors.New("enough")
-	err = b.Read(t.Context(), 50, 10, func(run []vezechat.Record) error {
-		if run[0].Seq != seq {
-			t.Errorf("first record is %d", run[0].Seq)
-		}
-		return stop
-	})
-	if !errors.Is(err, stop) {
-		t.Fatal(err)
-	}
-	var gap *vezechat.GapError
-	if err := b.Read(t.Context(), 3, 10, func([]vezechat.Record) error { return nil }); !errors.As(err, &gap) {
-		t.Fatalf("a reader that had not read all: %v", err)
-	}
-	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := b.State(t.Context()); err != nil || s.Epoch != epoch {
-		t.Fatalf("setting up again changed the epoch: %+v, %v", s, err)
-	}
-}
-
 func TestDirect(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
