@@ -138,8 +138,9 @@ func (s *socket) leaveUnseen(req *wire.Request) {
 
 // join puts the client into rooms, and answers for each.
 func (s *socket) join(ctx context.Context, req *wire.Request) {
+	caller := s.caller // the hub may ask again when a refresh has changed s
 	for _, j := range req.Rooms {
-		ask := func(ctx context.Context) (vezechat.Access, error) { return s.ask(ctx, j.RoomID) }
+		ask := func(ctx context.Context) (vezechat.Access, error) { return s.e.ask(ctx, caller, j.RoomID) }
 		err := s.hc.Join(ctx, hub.JoinRequest{Ref: req.Ref, RoomID: j.RoomID, After: j.After, Epoch: j.Epoch, Ask: ask})
 		if err != nil {
 			s.refuse(&wire.Request{Type: req.Type, Ref: req.Ref, RoomID: j.RoomID}, err)
@@ -149,13 +150,13 @@ func (s *socket) join(ctx context.Context, req *wire.Request) {
 	}
 }
 
-// ask returns what the client may do in a room, or CodeNotFound.
-func (s *socket) ask(ctx context.Context, room vezechat.RoomID) (vezechat.Access, error) {
-	acc, err := s.e.cfg.Rooms.Access(ctx, vezechat.RoomRef{Caller: s.caller, RoomID: room})
+// ask returns what somebody may do in a room, or CodeNotFound.
+func (e *Edge) ask(ctx context.Context, caller vezechat.Caller, room vezechat.RoomID) (vezechat.Access, error) {
+	acc, err := e.cfg.Rooms.Access(ctx, vezechat.RoomRef{Caller: caller, RoomID: room})
 	if err != nil {
 		return vezechat.Access{}, err
 	}
-	return acc, acc.May(s.caller, vezechat.ActionSee, s.e.cfg.Now())
+	return acc, acc.May(caller, vezechat.ActionSee, e.cfg.Now())
 }
 
 // access is what the client may do in a room: known when it has joined, else
@@ -164,7 +165,7 @@ func (s *socket) access(ctx context.Context, room vezechat.RoomID) (vezechat.Acc
 	if acc, ok := s.hc.Access(room); ok {
 		return acc, nil
 	}
-	return s.ask(ctx, room)
+	return s.e.ask(ctx, s.caller, room)
 }
 
 func (s *socket) send(ctx context.Context, req *wire.Request) error {
