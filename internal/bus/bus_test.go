@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -132,113 +131,6 @@ func connect(t *testing.T, url string) *bus.Bus {
 	}
 	t.Cleanup(b.Close)
 	return b
-}
-
-func TestRead_InOrderWithoutHoles(t *testing.T) {
-	t.Parallel()
-	b := natstest.New(t)
-	const n = 3000
-	go func() {
-		for i := range n {
-			if _, err := b.Append(t.Context(), entry(vezechat.RoomID(1+i%7), strconv.Itoa(i))); err != nil {
-				return
-			}
-		}
-	}()
-	var got []vezechat.Record
-	stop := errors.New("enough")
-	err := b.Read(t.Context(), 0, 100, func(run []vezechat.Record) error {
-		if len(run) == 0 || len(run) > 100 {
-			t.Errorf("a run of %d", len(run))
-		}
-		if got = append(got, run...); len(got) >= n {
-			return stop
-		}
-		return nil
-	})
-	if !errors.Is(err, stop) {
-		t.Fatal(err)
-	}
-	for i, r := range got {
-		if r.Seq != vezechat.Seq(i+1) || r.ID != strconv.Itoa(i) || r.Subject != vezechat.RoomSubject(vezechat.RoomID(1+i%7)) {
-			t.Fatalf("record %d: %+v", i, r)
-		}
-	}
-}
-
-func TestRead_FromAPositionAndAfterARestart(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	srv := startAt(t, dir, "127.0.0.1:0")
-	addr := strings.TrimPrefix(srv.ClientURL(), "nats://")
-	b := connect(t, srv.ClientURL())
-	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 10 {
-		mustAppend(t, b, 1, strconv.Itoa(i))
-	}
-	var mu sync.Mutex
-	var got []vezechat.Seq
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- b.Read(ctx, 4, 3, func(run []vezechat.Record) error {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, r := range run {
-				got = append(got, r.Seq)
-			}
-			return nil
-		})
-	}()
-	until(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 })
-	srv.Shutdown()
-	srv = startAt(t, dir, addr)
-	defer srv.Shutdown()
-	mustAppend(t, b, 1, "after")
-	until(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 7 })
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(got, []vezechat.Seq{5, 6, 7, 8, 9, 10, 11}) {
-		t.Fatalf("got %v", got)
-	}
-}
-
-func TestRead_SaysWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	b := natstest.New(t)
-	for i := range 10 {
-		mustAppend(t, b, 1, strconv.Itoa(i))
-	}
-	never := func([]vezechat.Record) error { t.Error("a record"); return nil }
-	var behind *vezechat.BehindError
-	if err := b.Read(t.Context(), 11, 10, never); !errors.As(err, &behind) || behind.Last != 10 {
-		t.Fatalf("beyond the end: %v", err)
-	}
-	purge(t, b, 6)
-	var gap *vezechat.GapError
-	if err := b.Read(t.Context(), 2, 10, never); !errors.As(err, &gap) || gap.First != 6 {
-		t.Fatalf("before the beginning: %v", err)
-	}
-	boom := errors.New("boom")
-	if err := b.Read(t.Context(), 5, 10, func([]vezechat.Record) error { return boom }); !errors.Is(err, boom) {
-		t.Fatalf("fn's error: %v", err)
-	}
-}
-
-// purge drops the records below seq.
-func purge(t *testing.T, b *bus.Bus, seq uint64) {
-	t.Helper()
-	st, err := b.JetStream().Stream(t.Context(), vezechat.StreamChat)
-	if err == nil {
-		err = st.Purge(t.Context(), jetstream.WithPurgeSequence(seq))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestDirect(t *testing.T) {
