@@ -336,6 +336,7 @@ func TestHub_LogWithAnotherPast(t *testing.T) {
 }
 
 // Sockets that resume from the ring share its frames.
+//
 //nolint:paralleltest // measures the heap
 func TestJoin_RingResumesShareFrames(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.StallAfter = 3 * time.Second })

@@ -28,3 +28,47 @@ const (
 	CloseNoAuth      CloseCode = 4505 // no token within 10 s
 )
 
+// String names the code for metrics: a closed set.
+func (c CloseCode) String() string {
+	switch c {
+	case 0:
+		return "empty"
+	case CloseNormal:
+		return "normal"
+	case CloseGoingAway:
+		return "going_away"
+	case CloseProtocol:
+		return "protocol"
+	case CloseUnsupported:
+		return "unsupported"
+	case CloseInvalidUTF8:
+		return "invalid_utf8"
+	case CloseTooBig:
+		return "too_big"
+	case CloseDrain:
+		return "drain"
+	case CloseSlow:
+		return "slow"
+	case CloseNoPong:
+		return "no_pong"
+	case CloseExpired:
+		return "expired"
+	case CloseServerError:
+		return "server_error"
+	case CloseRate:
+		return "rate"
+	case CloseBadToken:
+		return "bad_token"
+	case CloseBadClient:
+		return "bad_client"
+	case CloseBanned:
+		return "banned"
+	case CloseReplaced:
+		return "replaced"
+	case CloseVersion:
+		return "version"
+	case CloseNoAuth:
+		return "no_auth"
+	}
+	return "other"
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -118,30 +117,37 @@ func (s *Server) work(r micro.Request, name string, fn func(context.Context) (an
 
 func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 	s.bus.metrics.served.WithLabelValues(name, codeLabel(err)).Inc()
+	var data []byte
 	if err == nil {
-		if err = r.RespondJSON(resp); err == nil {
-			return
-		}
-		if unsent(err) {
-			s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err)
-			return
-		}
-		s.bus.log.Error("answer not sent", "service", name, "err", err)
+		data, err = json.Marshal(resp)
+	}
+	if err == nil {
+		s.reply(r, name, data, nil)
+		return
 	}
 	e := vezechat.AsError(err)
 	if e.Code == vezechat.CodeInternal {
 		s.bus.log.Error("request failed", "service", name, "err", e.Err)
 	}
-	h := micro.Headers{headerRetry: []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)}}
-	if err := r.Error(string(e.Code), e.Message, nil, micro.WithHeaders(h)); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.bus.log.Warn("refusal not sent", "service", name, "err", err)
-	}
+	s.reply(r, name, nil, nats.Header{
+		micro.ErrorCodeHeader: []string{string(e.Code)}, micro.ErrorHeader: []string{e.Message},
+		headerRetry: []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)},
+	})
 }
 
-// unsent reports whether an answer could not be sent for want of a connection: its
-// caller asks again. The micro package keeps only the text of the cause.
-func unsent(err error) bool {
-	return errors.Is(err, micro.ErrRespond) && !strings.Contains(err.Error(), nats.ErrMaxPayload.Error())
+// reply sends an answer as NATS ADR-32 says. It does so itself: a micro.Request
+// that is answered after its handler has returned, as ours are, notes a refusal
+// in a field that micro reads at the same time.
+func (s *Server) reply(r micro.Request, name string, data []byte, h nats.Header) {
+	err := s.bus.read.PublishMsg(&nats.Msg{Subject: r.Reply(), Data: data, Header: h})
+	if err == nil {
+		return
+	}
+	if _, gone := passing(err); gone || errors.Is(err, nats.ErrConnectionClosed) {
+		s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err) // its caller asks again
+		return
+	}
+	s.bus.log.Error("answer not sent", "service", name, "err", err)
 }
 
 func codeLabel(err error) string {
