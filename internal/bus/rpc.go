@@ -143,22 +143,11 @@ func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 // error; one that finds no connection is lost, and its caller asks again.
 func (s *Server) reply(r micro.Request, name string, data []byte, h nats.Header) error {
 	err := s.bus.read.PublishMsg(&nats.Msg{Subject: r.Reply(), Data: data, Header: h})
-<<<<<<< HEAD
-	if err != nil && !errors.Is(err, nats.ErrMaxPayload) {
+	if _, gone := passing(err); gone || errors.Is(err, nats.ErrConnectionClosed) {
 		s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err)
 		return nil
 	}
 	return err
-=======
-	if err == nil {
-		return
-	}
-	if _, gone := passing(err); gone || errors.Is(err, nats.ErrConnectionClosed) {
-		s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err) // its caller asks again
-		return
-	}
-	s.bus.log.Error("answer not sent", "service", name, "err", err)
->>>>>>> chaos
 }
 
 func codeLabel(err error) string {
