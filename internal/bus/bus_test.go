@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,6 +359,30 @@ func TestCall_AnswerWithoutConnection(t *testing.T) {
 	until(t, func() bool { return strings.Contains(log.String(), "answer not sent") })
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("logged:\n%s", log.String())
+	}
+}
+
+// An answer that a killed process owes is given by the next one.
+func TestAsk_AgainWhenAnAnswerStaysOut(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	s, err := b.Serve("test", "1.0.0", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	var asked atomic.Int32
+	if err := bus.Handle(s, "test", "once", func(ctx context.Context, _ question) (answer, error) {
+		if asked.Add(1) == 1 {
+			<-ctx.Done() // as good as killed
+		}
+		return answer{"here"}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := bus.Ask[question, answer](t.Context(), b, "test", "once", question{})
+	if err != nil || a.Text != "here" || asked.Load() != 2 {
+		t.Fatalf("%+v, %v, asked %d times", a, err, asked.Load())
 	}
 }
 
