@@ -372,9 +372,11 @@ func TestAsk_AgainWhenAnAnswerStaysOut(t *testing.T) {
 	}
 	t.Cleanup(s.Close)
 	var asked atomic.Int32
-	if err := bus.Handle(s, "test", "once", func(ctx context.Context, _ question) (answer, error) {
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) }) // before s is closed
+	if err := bus.Handle(s, "test", "once", func(context.Context, question) (answer, error) {
 		if asked.Add(1) == 1 {
-			<-ctx.Done() // as good as killed
+			<-end // as good as killed
 		}
 		return answer{"here"}, nil
 	}); err != nil {
