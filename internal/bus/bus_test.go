@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -336,7 +337,7 @@ func (l *lines) String() string {
 }
 
 // An answer that NATS is no longer there to take used to be logged as a defect of
-// ours, twice.
+// ours.
 func TestCall_AnswerWithoutConnection(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Server(t)
@@ -355,7 +356,7 @@ func TestCall_AnswerWithoutConnection(t *testing.T) {
 	t.Cleanup(s.Close)
 	err = bus.Handle(s, "test", "greet", func(context.Context, question) (answer, error) {
 		srv.Shutdown()
-		until(t, func() bool { return !b.Connected() })
+		until(t, func() bool { return strings.Contains(log.String(), "purpose=read") }) // both connections are told apart in the log
 		return answer{"too late"}, nil
 	})
 	if err != nil {
@@ -369,6 +370,32 @@ func TestCall_AnswerWithoutConnection(t *testing.T) {
 	until(t, func() bool { return strings.Contains(log.String(), "answer not sent") })
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("logged:\n%s", log.String())
+	}
+}
+
+// An answer that a killed process owes is given by the next one.
+func TestAsk_AgainWhenAnAnswerStaysOut(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	s, err := b.Serve("test", "1.0.0", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	var asked atomic.Int32
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) }) // before s is closed
+	if err := bus.Handle(s, "test", "once", func(context.Context, question) (answer, error) {
+		if asked.Add(1) == 1 {
+			<-end // as good as killed
+		}
+		return answer{"here"}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := bus.Ask[question, answer](t.Context(), b, "test", "once", question{})
+	if err != nil || a.Text != "here" || asked.Load() != 2 {
+		t.Fatalf("%+v, %v, asked %d times", a, err, asked.Load())
 	}
 }
 

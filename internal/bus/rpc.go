@@ -143,7 +143,7 @@ func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 // error; one that finds no connection is lost, and its caller asks again.
 func (s *Server) reply(r micro.Request, name string, data []byte, h nats.Header) error {
 	err := s.bus.read.PublishMsg(&nats.Msg{Subject: r.Reply(), Data: data, Header: h})
-	if err != nil && !errors.Is(err, nats.ErrMaxPayload) {
+	if _, gone := passing(err); gone || errors.Is(err, nats.ErrConnectionClosed) {
 		s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err)
 		return nil
 	}
@@ -167,6 +167,26 @@ func Call[Req, Resp any](ctx context.Context, b *Bus, noun, verb string, req Req
 	b.metrics.calls.WithLabelValues(name, codeLabel(err)).Inc()
 	b.metrics.callSeconds.WithLabelValues(name).Observe(time.Since(started).Seconds())
 	return resp, err
+}
+
+// askEvery is how long Ask waits for one answer: longer than any quick question
+// takes, and much shorter than its caller waits.
+const askEvery = 3 * time.Second
+
+// Ask is Call for questions that may be asked twice: when an answer stays out, as
+// when the process that was to give it was killed, it asks again.
+func Ask[Req, Resp any](ctx context.Context, b *Bus, noun, verb string, req Req) (resp Resp, err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxCallTimeout)
+	defer cancel()
+	for {
+		once, done := context.WithTimeout(ctx, askEvery)
+		resp, err = Call[Req, Resp](once, b, noun, verb, req)
+		late := once.Err() != nil && ctx.Err() == nil
+		done()
+		if !late || vezechat.CodeOf(err) != vezechat.CodeUnavailable {
+			return resp, err
+		}
+	}
 }
 
 func call[Req, Resp any](ctx context.Context, b *Bus, noun, verb string, req Req) (resp Resp, err error) {

@@ -66,7 +66,7 @@ func mutations() []mutation {
 	mine`, `	c.mu.Lock()
 	mine`),
 		// A slow socket loses events in silence.
-		one("silent-lag", "edge/hub/conn.go", `		c.lags = append(c.lags, s)
+		one("silent-lag", "edge/hub/queue.go", `		c.lags = append(c.lags, s)
 `, ``),
 		// Nobody is told to come back.
 		one("drain-says-nothing", "edge/hub/drain.go", `		c.Send(wire.Bye("drain", rand.N(max(spread, time.Millisecond))))

@@ -44,7 +44,7 @@ func startChrome(path string) {
 	}
 	for _, f := range []string{
 		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars",
-		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
+		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding", "force-prefers-reduced-motion",
 	} {
 		opts = append(opts, chromedp.Flag(f, true))
 	}
@@ -69,7 +69,8 @@ type person struct {
 // breaks its policy, throws, or complains on its console.
 func visitor(t *testing.T, base string, noScript bool) *person {
 	t.Helper()
-	path := tool(t, "chromium")
+	path := tool(t, "chromium", "google-chrome", "google-chrome-stable", "chromium-browser", "headless-shell",
+		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium")
 	chrome.once.Do(func() { startChrome(path) })
 	if chrome.err != nil {
 		t.Fatal(chrome.err)

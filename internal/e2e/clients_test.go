@@ -65,10 +65,9 @@ func TestClients_RedisConsumerGroup(t *testing.T) {
 				pending = append(pending, l)
 			case strings.Contains(l, "to Helm") && lines[i-1] == "payload":
 				payload = l
-				return true
 			}
 		}
-		return false
+		return payload != ""
 	})
 	var e struct {
 		Type             string
@@ -105,7 +104,7 @@ func TestClients_RedisConsumerGroup(t *testing.T) {
 func TestClients_Psql(t *testing.T) {
 	t.Parallel()
 	h := shared(t)
-	psql := tool(t, "psql")
+	psql := tool(t, "psql", "/usr/lib/postgresql/*/bin/psql", "/opt/homebrew/opt/postgresql*/bin/psql", "/usr/local/opt/postgresql*/bin/psql")
 	room, name := h.globalRoom(t)
 	ada := fresh("ada")
 	id, err := h.rest(t, ada).Send(t.Context(), roomID(room), "for the report", "n1")

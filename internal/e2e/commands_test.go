@@ -58,7 +58,6 @@ func TestCommands_Refuse(t *testing.T) {
 		{"a token for nobody", nil, []string{"token"}, "--handle"},
 		{"send without a hub", nil, []string{"send", "--room", "Lobby", "--text", "x"}, "DATA_DIR"},
 		{"migrate of a database that is away", []string{"DATABASE_URL=postgres://127.0.0.1:1/x"}, []string{"migrate", "--timeout", "3s"}, "DATABASE_URL"},
-		{"serve of a database that is away", []string{"DATABASE_URL=postgres://127.0.0.1:1/x", "PORT=0", "NATS_LISTEN=127.0.0.1:0"}, []string{"serve"}, "DATABASE_URL"},
 		{"serve of a NATS that is away", []string{"NATS_URL=nats://127.0.0.1:1", "PORT=0"}, []string{"serve", "--roles", "edge"}, "NATS_URL"},
 		{"replay of no file", nil, []string{"replay", "nowhere.jsonl"}, "nowhere.jsonl"},
 	} {

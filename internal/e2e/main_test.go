@@ -117,7 +117,7 @@ func readLog(h *hub) error {
 	var errs []error
 	for _, bad := range []string{"DATA RACE", "panic", "level=ERROR", "eyJ", secret} {
 		if i := bytes.Index([]byte(log), []byte(bad)); i >= 0 {
-			errs = append(errs, fmt.Errorf("the hub's log has %q: %.600s", bad, log[max(0, i-100):]))
+			errs = append(errs, fmt.Errorf("the hub's log has %q: %.4000s", bad, log[max(0, i-100):]))
 		}
 	}
 	return errors.Join(errs...)

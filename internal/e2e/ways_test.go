@@ -130,8 +130,11 @@ func TestWays_Phone(t *testing.T) {
 	a, b, room := pair(t, h)
 	b.do(chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile, chromedp.EmulateTouch))
 	b.enter(room)
-	a.say("https://example.org/" + strings.Repeat("long", 60))
-	a.say("`" + strings.Repeat("code ", 60) + "`")
+	for i, text := range []string{"https://example.org/" + strings.Repeat("long", 60), "`" + strings.Repeat("code ", 60) + "`"} {
+		if _, err := h.admin(t).Send(t.Context(), roomID(room), text, fmt.Sprint("n", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b.until(`document.querySelectorAll("#log > .msg").length === 2`)
 	b.do(chromedp.SendKeys(chromedp.CSS("#text"), "from the bus"))
 	b.do(chromedp.Click(chromedp.CSS("#composer .send")))

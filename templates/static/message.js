@@ -66,22 +66,15 @@ export async function fetchOne(id) {
   return messages.find((m) => m.message_id === id);
 }
 
-// plain is a text without its marks.
-function plain(s) {
-  const out = render(s ?? "");
-  for (const br of $$("br", out)) br.replaceWith(" ");
-  return [...out.childNodes].map((n) => n.textContent).join(" ");
-}
-
 function quote(li, id, preview) {
   const q = $(".quote", li), target = find(id);
   q.href = "#m" + id;
   show(q, true);
   if (!preview && target && !target.classList.contains("gone")) {
-    preview = { handle: $(".who", target).textContent, plain: $(".text", target).textContent };
+    preview = { handle: $(".who", target).textContent, text: $(".text", target).textContent };
   }
   $("b", q).textContent = preview?.handle ?? "";
-  $(":scope > span:last-child", q).textContent = preview ? ((preview.plain ?? plain(preview.text)).trim() || "message is gone").replace(/\s+/g, " ").slice(0, 120) : "an earlier message";
+  $(":scope > span:last-child", q).textContent = preview ? render((preview.text ?? "").replace(/\s+/g, " ")).textContent.slice(0, 120) || "message is gone" : "an earlier message";
   if (!preview && !target) fetchOne(id).then((m) => { if (m) quote(li, id, m); }).catch(() => {});
 }
 

@@ -53,7 +53,7 @@ client.on("event", (e) => {
 });
 client.on("joined", ({ head }) => { settle(client, Math.min(head, client.cursor(page.room))); client.request({ type: "who", room_id: page.room }).then(present).catch(() => {}); });
 client.on("reset", reload);
-client.on("gone", () => { if (!leaving) location.href = page.base + "/rooms"; });
+client.on("gone", () => { location.href = page.base + "/rooms"; });
 
 function trim() {
   const all = list();
@@ -163,7 +163,7 @@ function member(e) {
   if (e.type === "room.member.joined") people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role });
   else if (/left|kicked|banned/.test(e.type)) {
     people.delete(e.user_id);
-    if (e.user_id === page.me && !leaving) location.href = page.base + "/rooms";
+    if (e.user_id === page.me && !out) location.href = page.base + "/rooms";
   } else if (e.type === "room.updated" && e.name) $(".roomhead h1").textContent = e.name;
   else if (e.type === "room.archived") location.reload();
   roster();
@@ -270,12 +270,11 @@ document.addEventListener("click", (e) => {
   if (!e.target.closest("#roster")) $("#roster").open = false;
 });
 $("#help-open").addEventListener("click", () => $("#help").showModal());
-let leaving = false; // the form's answer leads away, not the event: that would cut it off
+let out = false; // the form leads away, not its event
 $("#leave")?.addEventListener("submit", async (e) => {
   e.preventDefault();
   const form = e.target;
-  leaving = await sure("Leave this room?", "You can come back if it is open to you.", "Leave");
-  if (leaving) form.submit();
+  if (out = await sure("Leave this room?", "You can come back if it is open.", "Leave")) form.submit();
 });
 
 // ---- begin
