@@ -2,6 +2,7 @@ package vezechat
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -150,6 +151,29 @@ type ForkError struct {
 // Error names the place and both records.
 func (e *ForkError) Error() string {
 	return fmt.Sprintf("record %d is stored as %q, the log has %q there", e.Seq, Clip(e.Stored, 80), Clip(e.Log, 80))
+}
+
+// DeadLetter is what stream DLQ keeps of a record that a consumer could not digest.
+type DeadLetter struct {
+	Subject string `json:"subject"`
+	Seq     Seq    `json:"seq"`
+	ID      string `json:"id,omitempty"`
+	Reason  string `json:"reason"`
+	Size    int    `json:"size"`              // of the payload
+	Payload []byte `json:"payload,omitempty"` // in base64; its beginning when it is too long for the log
+}
+
+// Bury returns the entry that puts a record among a consumer's dead letters. The
+// same record twice is one letter, within the log's two minutes.
+func Bury(consumer string, r Record, reason error) (Entry, error) {
+	l := DeadLetter{Subject: r.Subject, Seq: r.Seq, ID: r.ID, Reason: Clip(reason.Error(), 1000), Size: len(r.Payload)}
+	l.Payload = r.Payload[:min(len(r.Payload), MaxPayload/2)]
+	body, err := json.Marshal(l)
+	if err != nil {
+		return Entry{}, err
+	}
+	room, _ := RoomOfSubject(r.Subject)
+	return Entry{Subject: DLQSubject(consumer, room), ID: consumer + "-" + r.Seq.String(), Payload: body, Trace: r.Trace}, nil
 }
 
 // StorageBeat is what a storage role tells each second.

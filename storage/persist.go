@@ -2,9 +2,7 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -279,31 +277,16 @@ func (r *Role) keep(ctx context.Context, recs []vezechat.Record) error {
 	return nil
 }
 
-// letter is what the dead letters keep of a record.
-type letter struct {
-	Subject string       `json:"subject"`
-	Seq     vezechat.Seq `json:"seq"`
-	ID      string       `json:"id,omitempty"`
-	Reason  string       `json:"reason"`
-	Payload []byte       `json:"payload,omitempty"` // base64; missing when too large for the log
-}
-
 // bury puts a record among the dead letters, then passes over it. Should this be
 // killed in between, the letter's ID keeps a second one away.
 func (r *Role) bury(ctx context.Context, rec vezechat.Record, reason error) error {
-	room, _ := vezechat.RoomOfSubject(rec.Subject)
-	l := letter{Subject: rec.Subject, Seq: rec.Seq, ID: rec.ID, Reason: vezechat.Clip(reason.Error(), 1000), Payload: rec.Payload}
-	if len(rec.Payload) > vezechat.MaxPayload/2 {
-		l.Payload = nil
-	}
-	body, err := json.Marshal(l)
+	letter, err := vezechat.Bury("store", rec, reason)
 	if err != nil {
 		return err
 	}
 	actx, cancel := context.WithTimeout(ctx, appendTimeout)
 	defer cancel()
-	_, err = r.Log.Append(actx, vezechat.Entry{Subject: vezechat.DLQSubject("store", room), ID: fmt.Sprintf("store-%d", rec.Seq), Payload: body, Trace: rec.Trace})
-	if err != nil {
+	if _, err := r.Log.Append(actx, letter); err != nil {
 		return err
 	}
 	pos, _ := r.position()
@@ -312,6 +295,6 @@ func (r *Role) bury(ctx context.Context, rec vezechat.Record, reason error) erro
 	}
 	r.at(vezechat.Position{Epoch: pos.Epoch, Seq: rec.Seq, ID: rec.ID})
 	r.metrics.poison.Inc()
-	r.Logger.ErrorContext(ctx, "an event can never be stored and is among the dead letters", "seq", rec.Seq, "subject", vezechat.Clip(rec.Subject, 100), "reason", l.Reason)
+	r.Logger.ErrorContext(ctx, "an event can never be stored and is among the dead letters", "seq", rec.Seq, "subject", vezechat.Clip(rec.Subject, 100), "reason", vezechat.Clip(reason.Error(), 1000))
 	return nil
 }

@@ -3,6 +3,7 @@ package redisstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -55,26 +56,16 @@ func object(b []byte) bool {
 	return len(b) > 2 && b[0] == '{' && b[1] == '"' && b[len(b)-1] == '}' && json.Valid(b)
 }
 
-// letter is what the dead letters keep of a record.
-type letter struct {
-	Subject string       `json:"subject"`
-	Seq     vezechat.Seq `json:"seq"`
-	Reason  string       `json:"reason"`
-	Size    int          `json:"size"`
-	Payload []byte       `json:"payload"` // its first half when it is too long
-}
+// errNoObject is why a record goes to the dead letters.
+var errNoObject = errors.New("not a JSON object")
 
 // bury puts a record among the dead letters; the same one twice is one.
 func (m *Mirror) bury(ctx context.Context, r vezechat.Record) error {
-	l := letter{Subject: r.Subject, Seq: r.Seq, Reason: "not a JSON object", Size: len(r.Payload), Payload: r.Payload}
-	l.Payload = l.Payload[:min(len(l.Payload), vezechat.MaxPayload/2)]
-	b, err := json.Marshal(l)
+	letter, err := vezechat.Bury("bridge", r, errNoObject)
 	if err != nil {
 		return err
 	}
-	room, _ := vezechat.RoomOfSubject(r.Subject)
-	_, err = m.cfg.Log.Append(ctx, vezechat.Entry{Subject: vezechat.DLQSubject("bridge", room), ID: "bridge-" + r.Seq.String(), Payload: b, Trace: r.Trace})
-	if err != nil {
+	if _, err := m.cfg.Log.Append(ctx, letter); err != nil {
 		return err
 	}
 	m.metrics.poison.Inc()
