@@ -234,7 +234,7 @@ func (l *load) expected() (n int64) {
 func (l *load) settle(ctx context.Context) {
 	deadline := time.Now().Add(l.cmd.Settle)
 	for l.delivered.Load() < l.expected() && time.Now().Before(deadline) && ctx.Err() == nil {
-		time.Sleep(10 * time.Millisecond) // between two looks at what others count
+		pause(ctx, 10*time.Millisecond) // between two looks at what others count
 	}
 	l.lost.Store(l.expected() - l.delivered.Load())
 }

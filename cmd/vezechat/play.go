@@ -154,7 +154,7 @@ func (p *play) judge(ctx context.Context) *report {
 				}
 				break
 			}
-			time.Sleep(100 * time.Millisecond) // between two looks at another process
+			pause(ctx, 100*time.Millisecond) // between two looks at another process
 		}
 	}
 	return r

@@ -63,12 +63,17 @@ func (h *hub) patiently(ctx context.Context, what string, fn func(context.Contex
 			return err
 		}
 		h.log.Warn("postgres is away, waiting for it", "to", what, "err", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		pause(ctx, wait)
+	}
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
