@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/gofiber/fiber/v2"
@@ -164,11 +165,16 @@ func checkUpdate(p *params, r vezechat.UpdateRoom) error {
 }
 
 func (e *Edge) archiveRoom(c *fiber.Ctx, s Session) error {
-	ref, err := roomRef(c, s)
+	return command(c, s, roomRef, e.cfg.Rooms.ArchiveRoom)
+}
+
+// command reads what is asked for, does it, and answers with nothing.
+func command[Req any](c *fiber.Ctx, s Session, read func(*fiber.Ctx, Session) (Req, error), do func(context.Context, Req) error) error {
+	req, err := read(c, s)
 	if err != nil {
 		return err
 	}
-	if err := e.cfg.Rooms.ArchiveRoom(c.UserContext(), ref); err != nil {
+	if err := do(c.UserContext(), req); err != nil {
 		return err
 	}
 	return c.SendStatus(http.StatusNoContent)
@@ -231,14 +237,7 @@ func (e *Edge) putMember(c *fiber.Ctx, s Session) error {
 }
 
 func (e *Edge) removeMember(c *fiber.Ctx, s Session) error {
-	m, err := memberOf(c, s)
-	if err != nil {
-		return err
-	}
-	if err := e.cfg.Rooms.RemoveMember(c.UserContext(), m); err != nil {
-		return err
-	}
-	return c.SendStatus(http.StatusNoContent)
+	return command(c, s, memberOf, e.cfg.Rooms.RemoveMember)
 }
 
 // joinRoom is PUT …/members/me for a form.
