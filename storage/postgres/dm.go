@@ -23,32 +23,20 @@ func (s *Store) OpenDM(ctx context.Context, r vezechat.OpenDM) (vezechat.Room, e
 	if !r.Caller.Scopes.Has(vezechat.ScopeChatWrite) {
 		return vezechat.Room{}, vezechat.Errorf(vezechat.CodeForbidden, "your token may read, not write")
 	}
-	var room vezechat.Room
-	err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	return s.openRoom(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) (vezechat.RoomID, error) {
 		me, err := user(ctx, tx, vezechat.UserQuery{ID: r.Caller.UserID})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		you, err := user(ctx, tx, r.To)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if err := s.mayTalk(me, you); err != nil {
-			return err
+			return 0, err
 		}
-		id, err := s.dm(ctx, tx, r, me, you)
-		if err != nil {
-			return err
-		}
-		a, err := access(ctx, tx, selectAccess, r.Caller, id)
-		room = a.Room
-		return err
+		return s.dm(ctx, tx, r, me, you)
 	})
-	if err != nil {
-		return vezechat.Room{}, err
-	}
-	s.signalOutbox()
-	return room, nil
 }
 
 func (s *Store) mayTalk(me, you vezechat.User) error {

@@ -28,16 +28,23 @@ func (s *Store) CreateRoom(ctx context.Context, r vezechat.CreateRoom) (vezechat
 	if err != nil {
 		return vezechat.Room{}, err
 	}
-	var room vezechat.Room
-	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	return s.openRoom(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) (vezechat.RoomID, error) {
 		id, err := claimKey(ctx, tx, r.Caller.UserID, r.Key)
 		if err == nil && id == 0 {
 			id, err = s.makeRoom(ctx, tx, r, name)
 		}
+		return id, err
+	})
+}
+
+// openRoom returns the room that find has found or made, as its caller sees it.
+func (s *Store) openRoom(ctx context.Context, c vezechat.Caller, find func(context.Context, pgx.Tx) (vezechat.RoomID, error)) (room vezechat.Room, err error) {
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		id, err := find(ctx, tx)
 		if err != nil {
 			return err
 		}
-		a, err := access(ctx, tx, selectAccess, r.Caller, id)
+		a, err := access(ctx, tx, selectAccess, c, id)
 		room = a.Room
 		return err
 	})
