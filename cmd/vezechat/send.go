@@ -38,16 +38,7 @@ func (c *sendCmd) Run(ctx context.Context, s streams) error {
 		}
 		text = string(b)
 	}
-	urls, err := c.urls()
-	if err != nil {
-		return err
-	}
-	tok, err := c.token(&c.place)
-	if err != nil {
-		return err
-	}
-	rest := client.REST{URL: urls[0], Token: tok}
-	room, err := rest.Room(ctx, c.Room)
+	rest, room, err := c.room(ctx, &c.speaker, c.Room)
 	if err != nil {
 		return err
 	}

@@ -34,21 +34,13 @@ var errEnough = errors.New("enough")
 
 // Run is called by kong.
 func (c *tailCmd) Run(ctx context.Context, s streams) error {
-	urls, err := c.urls()
-	if err != nil {
-		return err
-	}
-	tok, err := c.token(&c.place)
-	if err != nil {
-		return err
-	}
-	room, err := client.REST{URL: urls[0], Token: tok}.Room(ctx, c.Room)
+	rest, room, err := c.room(ctx, &c.speaker, c.Room)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	sock, err := client.Dial(ctx, c.listener(ctx, s, urls[0], tok, stop))
+	sock, err := client.Dial(ctx, c.listener(ctx, s, rest, stop))
 	if err != nil {
 		return err
 	}
@@ -68,9 +60,9 @@ func (c *tailCmd) Run(ctx context.Context, s streams) error {
 }
 
 // listener prints events until there are enough or nobody reads them.
-func (c *tailCmd) listener(ctx context.Context, s streams, url, tok string, stop context.CancelCauseFunc) client.Config {
+func (c *tailCmd) listener(ctx context.Context, s streams, rest client.REST, stop context.CancelCauseFunc) client.Config {
 	left := c.Count
-	return client.Config{URL: url, Token: tok,
+	return client.Config{URL: rest.URL, Token: rest.Token,
 		OnEvent: func(e client.Event) {
 			if c.Count > 0 && left == 0 {
 				return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/internal/client"
 )
 
 // target is the hub that a command speaks to.
@@ -48,6 +50,21 @@ func (s *speaker) token(p *place) (string, error) {
 		return s.Token, nil
 	}
 	return p.mint(identity.Claims{Handle: s.Handle, Scopes: vezechat.ParseScopes(s.Scope)}, 24*time.Hour)
+}
+
+// room finds a room, by id or name, as a speaker sees it.
+func (t *target) room(ctx context.Context, s *speaker, name string) (rest client.REST, id vezechat.RoomID, err error) {
+	urls, err := t.urls()
+	if err != nil {
+		return rest, 0, err
+	}
+	tok, err := s.token(&t.place)
+	if err != nil {
+		return rest, 0, err
+	}
+	rest = client.REST{URL: urls[0], Token: tok}
+	id, err = rest.Room(ctx, name)
+	return rest, id, err
 }
 
 // crowd mints tokens for many users. All are staff: rate limits are for people.
