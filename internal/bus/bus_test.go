@@ -134,6 +134,17 @@ func connect(t *testing.T, url string) *bus.Bus {
 	return b
 }
 
+func TestHasRoom(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	mustAppend(t, b, 11, "a")
+	for room, want := range map[vezechat.RoomID]bool{11: true, 1: false, 111: false} {
+		if got, err := b.HasRoom(t.Context(), room); got != want || err != nil {
+			t.Errorf("room %d: %v, %v", room, got, err)
+		}
+	}
+}
+
 func TestDirect(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
