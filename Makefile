@@ -22,7 +22,7 @@ GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
-		/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: ## Start the hub on this machine, bringing what is missing; Ctrl-C ends it
 	@./deploy/deps.sh go $(if $(DATABASE_URL),,postgres) $(if $(REDIS_URL),,redis)
@@ -35,7 +35,7 @@ build: ## Build ./bin/vezechat
 # vet is built with -race as well, so that it and the tests share what they compile.
 # CI=1: a test whose server is missing fails instead of being skipped.
 test: ## Run all tests, with the race detector, against real servers that they start
-	@./deploy/deps.sh go cc postgres redis chromium
+	@./deploy/deps.sh go cc postgres redis chromium tools
 	@$(MAKE) --no-print-directory fmt vet
 	CI=1 $(GO) test -race -p 2 -timeout 9m ./...
 
@@ -74,7 +74,7 @@ mutations: ## Break the hub on purpose, once for each mutation, and see whether 
 	CI=1 $(GO) test ./internal/chaos -run 'TestMutations$$' -count=1 -v -timeout 60m -args -mutation=$(MUTATION) $(if $(SEED),-seed=$(SEED))
 
 deps: ## Only bring what is missing on this machine
-	@./deploy/deps.sh go cc postgres redis chromium
+	@./deploy/deps.sh go cc postgres redis chromium tools
 
 clean: ## Remove what was built; data stay in DATA_DIR
 	rm -rf bin dist

@@ -44,6 +44,7 @@ var rooms = map[string][]string{
 	"internal/redistest": {"internal/devstack", "github.com/redis/go-redis/v9"},
 	"internal/natstest":  {"internal/natsd", "internal/bus", prom},
 	"internal/chaos":     {"*"},
+	"internal/e2e":       {},
 	"cmd/vezechat":       {"*"},
 }
 

@@ -74,6 +74,8 @@ type Room struct {
 	// What the room is to the caller it was read for.
 	Role   Role `json:"role,omitempty"`
 	Unread int  `json:"unread,omitempty"` // messages after the read position, at most MaxUnread
+
+	LastAt *time.Time `json:"last_at,omitempty"` // of the last message; lists have it
 }
 
 // MaxUnread is where counting unread messages stops.

@@ -16,6 +16,8 @@ const (
 	// feed (NATS ADR-28).
 	RepublishSource      = "veze.*.*"
 	RepublishDestination = "veze.live.{{wildcard(1)}}.{{wildcard(2)}}"
+	// SubjectFence is all that StreamChat stores while it is being advanced.
+	SubjectFence = "veze.fence"
 	// SubjectDLQ is what StreamDLQ stores.
 	SubjectDLQ = "veze.dlq.>"
 

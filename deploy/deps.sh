@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings what is missing on this machine, through its package manager, saying so
-# first: deploy/deps.sh [go] [cc] [make] [postgres] [redis] [chromium]
+# first: deploy/deps.sh [go] [cc] [make] [postgres] [redis] [chromium] [tools]
 # Go is a precondition, only its version is looked at. Nothing is started, and
 # what is there already is left as it is.
 set -eu
@@ -48,7 +48,8 @@ there() {
 			has "$c" && "$c" --version >/dev/null 2>&1 && return 0
 		done
 		return 1 ;;
-	*) die "deps.sh does not know '$1': go, cc, make, postgres, redis, chromium" ;;
+	tools) has curl && has ps ;;
+	*) die "deps.sh does not know '$1': go, cc, make, postgres, redis, chromium, tools" ;;
 	esac
 }
 
@@ -134,6 +135,7 @@ bring_apt() {
 		postgres) apt_postgres ;;
 		redis) apt_redis ;;
 		chromium) apt_chromium ;;
+		tools) apt_install curl procps ;;
 		esac
 	done
 	apt_restore
@@ -176,6 +178,7 @@ else
   postgres  the PostgreSQL server, 14 or newer, with initdb
   redis     redis-server, 6.2 or newer
   chromium  Chromium or Google Chrome (for the browser tests)
+  tools     curl and ps (for the tests that use the hub from outside)
 then start again."
 fi
 for thing in $missing; do

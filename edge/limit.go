@@ -56,6 +56,7 @@ type limitEntry struct {
 	before time.Time // the one before it
 	free   time.Time // when the entry means nothing any more
 	nonce  string    // of the last message: sending it again is not another one
+	again  bool      // it was sent again, for nothing
 
 	prev, next *limitEntry // guarded by the limiter
 }
@@ -72,42 +73,44 @@ func newLimiter(l Limits, evicted prometheus.Counter) *limiter {
 
 // take counts one action of a user in a room, and with a nonce one message,
 // under the room's slow mode. A refused action counts nothing. The same nonce
-// twice in a row counts once: it is a retry.
-func (l *limiter) take(user vezechat.UserID, room vezechat.RoomID, nonce string, slow time.Duration, now time.Time) error {
+// twice in a row counts once: it is a retry. counted reports whether this one did.
+func (l *limiter) take(user vezechat.UserID, room vezechat.RoomID, nonce string, slow time.Duration, now time.Time) (counted bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u, r := l.entry(limitKey{user: user}, now), l.entry(limitKey{user, room}, now)
 	if nonce != "" && r.nonce == nonce {
-		return nil
+		r.again = true
+		return false, nil
 	}
 	if wait := max(l.limits.User.wait(u.full, now), l.limits.Room.wait(r.full, now)); wait > 0 {
-		return vezechat.Errorf(vezechat.CodeRateLimited, "too fast, wait a moment").RetryIn(wait)
+		return false, vezechat.Errorf(vezechat.CodeRateLimited, "too fast, wait a moment").RetryIn(wait)
 	}
 	if wait := r.posted.Add(slow).Sub(now); nonce != "" && slow > 0 && !r.posted.IsZero() && wait > 0 {
-		return vezechat.Errorf(vezechat.CodeSlowMode, "the room is in slow mode: one message each %s", slow).RetryIn(wait)
+		return false, vezechat.Errorf(vezechat.CodeSlowMode, "the room is in slow mode: one message each %s", slow).RetryIn(wait)
 	}
 	u.full, r.full = l.limits.User.add(u.full, now), l.limits.Room.add(r.full, now)
 	if nonce != "" {
-		r.nonce, r.before, r.posted = nonce, r.posted, now
+		r.nonce, r.again, r.before, r.posted = nonce, false, r.posted, now
 	}
 	u.free = u.full
 	r.free = later(r.full, r.posted.Add(max(slow, time.Minute)))
-	return nil
+	return true, nil
 }
 
-// refund takes one action back that turned out to be a repetition or came to
-// nothing.
+// refund takes one message back that take has counted, and that turned out to be
+// a repetition or came to nothing. One that was sent again meanwhile is not taken
+// back: the two may have been on their way at once, and the other one be stored.
 func (l *limiter) refund(user vezechat.UserID, room vezechat.RoomID, nonce string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	r, ok := l.keys[limitKey{user, room}]
+	if !ok || r.nonce != nonce || r.again {
+		return
+	}
+	r.nonce, r.posted = "", r.before
+	r.full = r.full.Add(-l.limits.Room.Every)
 	if u, ok := l.keys[limitKey{user: user}]; ok {
 		u.full = u.full.Add(-l.limits.User.Every)
-	}
-	if r, ok := l.keys[limitKey{user, room}]; ok {
-		r.full = r.full.Add(-l.limits.Room.Every)
-		if nonce != "" && r.nonce == nonce {
-			r.nonce, r.posted = "", r.before
-		}
 	}
 }
 

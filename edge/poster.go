@@ -76,12 +76,13 @@ func (p *Poster) Send(ctx context.Context, s Send) (vezechat.Ack, error) {
 	if s.Nonce == "" {
 		s.Nonce = rand.Text()
 	}
-	if err := p.limit(s.Caller, s.Access, s.Nonce, now); err != nil {
+	counted, err := p.count(s.Caller, s.Access, s.Nonce, now)
+	if err != nil {
 		return vezechat.Ack{}, err
 	}
 	ack, err := p.send(ctx, s, text, recall, now)
-	if ack.Duplicate || err != nil && !vezechat.CodeOf(err).Retryable() {
-		p.refund(s.Caller, s.Access, s.Nonce)
+	if counted && (ack.Duplicate || err != nil && !vezechat.CodeOf(err).Retryable()) {
+		p.limiter.refund(s.Caller.UserID, s.Access.Room.ID, s.Nonce)
 	}
 	return ack, err
 }
@@ -208,7 +209,7 @@ func (p *Poster) Typing(c vezechat.Caller, acc vezechat.Access) error {
 	if err := acc.May(c, vezechat.ActionPost, now); err != nil {
 		return err
 	}
-	return p.limit(c, acc, "", now)
+	return p.limit(c, acc, now)
 }
 
 // outside is the room of what is done in none.
@@ -217,7 +218,7 @@ const outside vezechat.RoomID = -1
 // Spend counts something that costs the hub work and is done in no room, as a
 // search: CodeRateLimited.
 func (p *Poster) Spend(c vezechat.Caller) error {
-	return p.limit(c, vezechat.Access{Room: vezechat.Room{ID: outside}}, "", p.cfg.Now())
+	return p.limit(c, vezechat.Access{Room: vezechat.Room{ID: outside}}, p.cfg.Now())
 }
 
 // message checks and limits a change, and returns the message it is about.
@@ -229,7 +230,7 @@ func (p *Poster) message(ctx context.Context, c Change, act vezechat.Action) (ve
 	if err := vezechat.CheckNonce(c.Nonce); err != nil {
 		return vezechat.Message{}, err
 	}
-	if err := p.limit(c.Caller, c.Access, "", now); err != nil {
+	if err := p.limit(c.Caller, c.Access, now); err != nil {
 		return vezechat.Message{}, err
 	}
 	ref := vezechat.RoomRef{Caller: c.Caller, RoomID: c.Access.Room.ID}
@@ -279,22 +280,23 @@ func asciiID(id string) string {
 	return id
 }
 
-func (p *Poster) limit(c vezechat.Caller, acc vezechat.Access, nonce string, now time.Time) error {
-	if c.Staff() {
-		return nil
-	}
-	slow := time.Duration(acc.Room.SlowMode) * time.Second
-	err := p.limiter.take(c.UserID, acc.Room.ID, nonce, slow, now)
-	if err != nil {
-		p.metrics.limited.WithLabelValues(string(vezechat.CodeOf(err))).Inc()
-	}
+// limit counts what is no message.
+func (p *Poster) limit(c vezechat.Caller, acc vezechat.Access, now time.Time) error {
+	_, err := p.count(c, acc, "", now)
 	return err
 }
 
-func (p *Poster) refund(c vezechat.Caller, acc vezechat.Access, nonce string) {
-	if !c.Staff() {
-		p.limiter.refund(c.UserID, acc.Room.ID, nonce)
+// count asks the limiter; staff is exempt, and not counted.
+func (p *Poster) count(c vezechat.Caller, acc vezechat.Access, nonce string, now time.Time) (counted bool, err error) {
+	if c.Staff() {
+		return false, nil
 	}
+	slow := time.Duration(acc.Room.SlowMode) * time.Second
+	counted, err = p.limiter.take(c.UserID, acc.Room.ID, nonce, slow, now)
+	if err != nil {
+		p.metrics.limited.WithLabelValues(string(vezechat.CodeOf(err))).Inc()
+	}
+	return counted, err
 }
 
 func gone() *vezechat.Error {

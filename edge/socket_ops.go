@@ -59,7 +59,8 @@ func (s *socket) work(fn func(context.Context)) {
 }
 
 // refuse tells the client why a request was not carried out. One that is refused
-// all the time does not listen, and is sent away.
+// all the time does not listen, and is sent away; but what is our own failing
+// clients are asked to repeat, and do.
 func (s *socket) refuse(req *wire.Request, err error) {
 	e := vezechat.AsError(err)
 	if e.Code == vezechat.CodeInternal {
@@ -67,6 +68,9 @@ func (s *socket) refuse(req *wire.Request, err error) {
 	}
 	s.e.metrics.refusals.WithLabelValues(string(e.Code)).Inc()
 	s.hc.Send(wire.Refused(req.Ref, req.RoomID, e))
+	if e.Code == vezechat.CodeUnavailable || e.Code == vezechat.CodeInternal {
+		return
+	}
 	if s.refusals++; s.refusals >= maxRefusals {
 		s.hc.Close(wire.CloseRate, "too many refused requests")
 	}
@@ -138,8 +142,9 @@ func (s *socket) leaveUnseen(req *wire.Request) {
 
 // join puts the client into rooms, and answers for each.
 func (s *socket) join(ctx context.Context, req *wire.Request) {
+	caller := s.caller // the hub may ask again when a refresh has changed s
 	for _, j := range req.Rooms {
-		ask := func(ctx context.Context) (vezechat.Access, error) { return s.ask(ctx, j.RoomID) }
+		ask := func(ctx context.Context) (vezechat.Access, error) { return s.e.ask(ctx, caller, j.RoomID) }
 		err := s.hc.Join(ctx, hub.JoinRequest{Ref: req.Ref, RoomID: j.RoomID, After: j.After, Epoch: j.Epoch, Ask: ask})
 		if err != nil {
 			s.refuse(&wire.Request{Type: req.Type, Ref: req.Ref, RoomID: j.RoomID}, err)
@@ -149,13 +154,13 @@ func (s *socket) join(ctx context.Context, req *wire.Request) {
 	}
 }
 
-// ask returns what the client may do in a room, or CodeNotFound.
-func (s *socket) ask(ctx context.Context, room vezechat.RoomID) (vezechat.Access, error) {
-	acc, err := s.e.cfg.Rooms.Access(ctx, vezechat.RoomRef{Caller: s.caller, RoomID: room})
+// ask returns what somebody may do in a room, or CodeNotFound.
+func (e *Edge) ask(ctx context.Context, caller vezechat.Caller, room vezechat.RoomID) (vezechat.Access, error) {
+	acc, err := e.cfg.Rooms.Access(ctx, vezechat.RoomRef{Caller: caller, RoomID: room})
 	if err != nil {
 		return vezechat.Access{}, err
 	}
-	return acc, acc.May(s.caller, vezechat.ActionSee, s.e.cfg.Now())
+	return acc, acc.May(caller, vezechat.ActionSee, e.cfg.Now())
 }
 
 // access is what the client may do in a room: known when it has joined, else
@@ -164,7 +169,7 @@ func (s *socket) access(ctx context.Context, room vezechat.RoomID) (vezechat.Acc
 	if acc, ok := s.hc.Access(room); ok {
 		return acc, nil
 	}
-	return s.ask(ctx, room)
+	return s.e.ask(ctx, s.caller, room)
 }
 
 func (s *socket) send(ctx context.Context, req *wire.Request) error {

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -441,6 +442,29 @@ func TestSocket_LimitsAreTold(t *testing.T) {
 	o := c.refused("x", vezechat.CodeRateLimited, `{"type":"send","room_id":2,"text":"two"}`)
 	if ms, ok := o["retry_after_ms"].(float64); !ok || ms <= 0 || ms > 3.6e6 {
 		t.Errorf("retry_after_ms: %v", o)
+	}
+}
+
+// awayRooms is a storage that does not answer.
+type awayRooms struct{ vezechat.RoomService }
+
+func (awayRooms) Access(context.Context, vezechat.RoomRef) (vezechat.Access, error) {
+	return vezechat.Access{}, vezechat.Errorf(vezechat.CodeUnavailable, "storage is away")
+}
+
+// Clients that did as they were told, and sent a message again while storage was
+// away, used to be closed with 4007 after fifty times.
+func TestSocket_OurFailingIsNotTheClients(t *testing.T) {
+	t.Parallel()
+	w := newSocketWorld(t, func(s settings) { s.edge.Rooms = awayRooms{s.edge.Rooms} })
+	base, _ := w.serve(t)
+	c := dial(t, base, "/ws", w.as(alice))
+	c.json()
+	for i := range 60 {
+		c.refused(float64(i), vezechat.CodeUnavailable, `{"type":"send","room_id":2,"text":"again","nonce":"n"}`)
+	}
+	if o := c.ask("p", `{"type":"ping"}`); o["type"] != "pong" {
+		t.Errorf("after sixty refusals that were not its fault: %v", o)
 	}
 }
 

@@ -102,7 +102,15 @@ type archive struct{ bus *bus.Bus }
 
 func (a archive) Events(ctx context.Context, q vezechat.EventQuery) (p vezechat.EventPage, err error) {
 	s, err1 := a.bus.State(ctx)
-	records, err2 := a.bus.After(ctx, vezechat.RoomSubject(q.RoomID), 0, 10_000)
+	var records []vezechat.Record
+	var err2 error
+	for last := vezechat.Seq(0); ; last = records[len(records)-1].Seq {
+		more, err := a.bus.After(ctx, vezechat.RoomSubject(q.RoomID), last, 500)
+		if err2 = err; err != nil || len(more) == 0 {
+			break
+		}
+		records = append(records, more...)
+	}
 	if err := errors.Join(err1, err2); err != nil {
 		return p, err
 	}

@@ -3,6 +3,8 @@ package storage_test
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +21,8 @@ type memLog struct {
 	last    vezechat.Seq
 	epoch   int
 	away    bool
-	silent  int // so many appends are kept and not acknowledged
+	closed  bool // takes no events
+	silent  int  // so many appends are kept and not acknowledged
 	maxAge  time.Duration
 	changed chan struct{}
 }
@@ -33,7 +36,7 @@ var errAway = vezechat.Errorf(vezechat.CodeUnavailable, "the log is away")
 func (l *memLog) Append(_ context.Context, e vezechat.Entry) (vezechat.Ack, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.away {
+	if l.away || l.closed {
 		return vezechat.Ack{}, errAway
 	}
 	if seq, ok := l.ids[e.ID]; ok && e.ID != "" {
@@ -128,13 +131,28 @@ func (l *memLog) At(_ context.Context, seq vezechat.Seq) (vezechat.Record, error
 	return vezechat.Record{}, vezechat.Errorf(vezechat.CodeNotFound, "no record %d", seq)
 }
 
-func (l *memLog) Advance(_ context.Context, above vezechat.Seq) (epoch string, err error) {
+func (l *memLog) Advance(ctx context.Context, above vezechat.Seq, rescue func(context.Context) error) (epoch string, err error) {
+	l.change(func() { l.closed = true })
+	if err := rescue(ctx); err != nil {
+		return "", err
+	}
 	l.change(func() {
 		l.epoch++
-		l.recs, l.last, l.first = nil, above, above+1
+		l.recs, l.last, l.first, l.closed = nil, above, above+1, false
 		epoch = fmt.Sprint("epoch", l.epoch)
 	})
 	return epoch, nil
+}
+
+func (l *memLog) Resume(_ context.Context, epoch string) (now string, err error) {
+	l.change(func() {
+		l.closed = false
+		if n, err := strconv.Atoi(strings.TrimPrefix(epoch, "epoch")); err == nil {
+			l.epoch = max(l.epoch, n)
+		}
+		now = fmt.Sprint("epoch", l.epoch)
+	})
+	return now, nil
 }
 
 // forget drops the records up to seq, as the log's limits do.

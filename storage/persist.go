@@ -70,13 +70,11 @@ func (r *Role) follow(ctx context.Context, attached func()) error {
 // there: that it does not end before it (else it would hand out places twice),
 // and that it has there what is stored.
 func (r *Role) attach(ctx context.Context) (vezechat.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
-	defer cancel()
 	pos, err := r.Store.Position(ctx)
 	if err != nil {
 		return pos, err
 	}
-	state, err := r.Reader.State(ctx)
+	state, err := r.logState(ctx)
 	if err != nil {
 		return pos, err
 	}
@@ -89,11 +87,17 @@ func (r *Role) attach(ctx context.Context) (vezechat.Position, error) {
 		pos, _ = r.position()
 		return pos, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
 	if err := r.checkAnchor(ctx, pos); err != nil {
 		return pos, err
 	}
-	if pos.Epoch != state.Epoch { // those who stand by go by it
-		pos.Epoch = state.Epoch
+	epoch, err := r.Advancer.Resume(ctx, pos.Epoch)
+	if err != nil {
+		return pos, err
+	}
+	if pos.Epoch != epoch { // those who stand by go by it
+		pos.Epoch = epoch
 		err = r.Store.Skip(ctx, pos.Epoch, pos.Seq, pos.Seq, pos.ID)
 	}
 	return pos, err
@@ -121,14 +125,15 @@ func (r *Role) checkAnchor(ctx context.Context, pos vezechat.Position) error {
 // have appended to the shortened log before anybody noticed was acknowledged, and
 // must not go with its tail: it is rescued into the outbox first.
 func (r *Role) advance(ctx context.Context) error {
-	if err := r.rescue(ctx); err != nil {
+	if err := r.hold(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
-	defer cancel()
+	defer r.release()
 	pos, _ := r.position()
 	r.Logger.ErrorContext(ctx, "the log ends before what is stored: it lost its tail, and begins a new epoch above", "stored", pos.Seq)
-	epoch, err := r.Advancer.Advance(ctx, pos.Seq)
+	ctx, cancel := context.WithTimeout(ctx, advanceTimeout)
+	defer cancel()
+	epoch, err := r.Advancer.Advance(ctx, pos.Seq, r.rescue)
 	if err != nil {
 		return err
 	}
@@ -145,32 +150,76 @@ func (r *Role) advance(ctx context.Context) error {
 	return nil
 }
 
-// maxRescue is how far back from the log's end records are compared with what is
-// stored: far more than edges append in the seconds until the writer looks.
-const maxRescue = 20_000
+// rescueStep is how far back from the log's end the first look for its shared
+// past goes: more than edges append in the seconds until the writer looks.
+const rescueStep = 20_000
 
-// errRescued ends the reading of a rescue.
-var errRescued = errors.New("all looked at")
-
+// rescue puts into the outbox what the log has behind the last record that is
+// stored as it is. What lies before that one, and is not stored, never could be.
+// Then it gives the outbox new IDs: the log answers "duplicate" to those that it
+// has seen, for a while, although their records go with its tail.
 func (r *Role) rescue(ctx context.Context) error {
 	state, err := r.Reader.State(ctx)
-	if err != nil || state.Last < state.First {
+	if err != nil {
 		return err
 	}
-	after := max(state.First, state.Last-min(state.Last, maxRescue)+1) - 1
+	from, err := r.sharedPast(ctx, state)
+	if err != nil {
+		return err
+	}
 	found := 0
-	err = r.Reader.Read(ctx, after, r.MaxRun, func(recs []vezechat.Record) error {
+	err = r.readAll(ctx, from, state.Last, func(recs []vezechat.Record) error {
 		n, err := r.Store.Rescue(ctx, recs)
-		if found += n; err == nil && recs[len(recs)-1].Seq >= state.Last {
-			err = errRescued
-		}
+		found += n
 		return err
 	})
-	if err != nil && !errors.Is(err, errRescued) {
+	if err != nil {
 		return err
 	}
 	if found > 0 {
 		r.Logger.WarnContext(ctx, "events appended to the log after it lost its tail are appended again", "events", found)
+	}
+	return r.Store.Retag(ctx)
+}
+
+// sharedPast is the last place at which the log has what is stored, or the place
+// before its beginning.
+func (r *Role) sharedPast(ctx context.Context, state vezechat.LogState) (vezechat.Seq, error) {
+	begin, to := max(state.First, 1)-1, state.Last
+	for step := vezechat.Seq(rescueStep); to > begin; step *= 4 {
+		from, shared := max(begin, to-min(to, step)), vezechat.Seq(0)
+		err := r.readAll(ctx, from, to, func(recs []vezechat.Record) error {
+			at, err := r.Store.Shared(ctx, recs)
+			shared = max(shared, at)
+			return err
+		})
+		if err != nil || shared > 0 {
+			return shared, err
+		}
+		to = from
+	}
+	return begin, nil
+}
+
+// errAllRead ends the reading of a part of the log.
+var errAllRead = errors.New("all read")
+
+// readAll hands out what the log has above from, at least up to to.
+func (r *Role) readAll(ctx context.Context, from, to vezechat.Seq, fn func([]vezechat.Record) error) error {
+	if from >= to {
+		return nil
+	}
+	err := r.Reader.Read(ctx, from, r.MaxRun, func(recs []vezechat.Record) error {
+		if err := fn(recs); err != nil {
+			return err
+		}
+		if recs[len(recs)-1].Seq >= to {
+			return errAllRead
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errAllRead) {
+		return err
 	}
 	return ctx.Err()
 }

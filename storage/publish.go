@@ -99,6 +99,10 @@ func (r *Role) awaitOutbox(ctx context.Context) {
 // at the first failure, so that a room's events keep their order. sure is false
 // when an entry has been in doubt for longer than the log knows its ID.
 func (r *Role) round(ctx context.Context, flight map[string]*sent) (sure bool, err error) {
+	if err := r.hold(ctx); err != nil {
+		return true, err
+	}
+	defer r.release()
 	pos, _ := r.position() // before the rows: a row whose echo is stored by now is not among them
 	rows, err := r.Store.Outbox(ctx, 0, outboxPage)
 	if err != nil {
@@ -132,6 +136,19 @@ func (r *Role) round(ctx context.Context, flight map[string]*sent) (sure bool, e
 	}
 	return true, nil
 }
+
+// hold waits until nobody else acts on the outbox: the publisher must not send
+// under an ID that advance is about to replace.
+func (r *Role) hold(ctx context.Context) error {
+	select {
+	case r.outbox <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Role) release() { <-r.outbox }
 
 func (r *Role) send(ctx context.Context, e vezechat.OutboxEntry, s *sent) error {
 	actx, cancel := context.WithTimeout(ctx, appendTimeout)

@@ -49,19 +49,31 @@ type Store interface {
 	OutboxSignal() <-chan struct{}
 	// OutboxBacklog returns how many entries there are, and the oldest one's age.
 	OutboxBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
+	// Shared returns the last place of a run at which the record given is stored, 0
+	// when there is none.
+	Shared(ctx context.Context, recs []vezechat.Record) (vezechat.Seq, error)
 	// Rescue puts into the outbox those of the log's records that are not stored.
 	Rescue(ctx context.Context, recs []vezechat.Record) (n int, err error)
+	// Retag gives the entries of the outbox IDs that no log has seen.
+	Retag(ctx context.Context) error
 	// Tidy forgets what is no longer needed.
 	Tidy(ctx context.Context) error
 	// Saw is told where the log ends.
 	Saw(end vezechat.Seq)
 }
 
-// Advancer keeps the log from handing out places a second time.
+// Advancer keeps the log from handing out places a second time. Only the writer
+// calls it.
 type Advancer interface {
 	// Advance makes the log's next place one above the place given, begins a new
-	// epoch, and returns it. Nothing at or below is in the log then.
-	Advance(ctx context.Context, above vezechat.Seq) (epoch string, err error)
+	// epoch, and returns it. Nothing at or below is in the log then. Meanwhile the
+	// log takes no events; rescue is called when all that it has acknowledged can be
+	// read. When rescue or Advance fails, the log takes no events until one of these
+	// is called again.
+	Advance(ctx context.Context, above vezechat.Seq, rescue func(context.Context) error) (epoch string, err error)
+	// Resume makes sure that the log takes events and has an epoch no older than
+	// the one given. It returns the log's epoch.
+	Resume(ctx context.Context, epoch string) (string, error)
 }
 
 // Beater tells others each second how far storage is. It does not block.
@@ -86,10 +98,13 @@ type Config struct {
 const (
 	callTimeout   = 5 * time.Second
 	appendTimeout = 15 * time.Second
-	standbyEvery  = time.Second
-	haltedEvery   = 15 * time.Second // how often a stopped writer looks whether it may go on
-	firstBackoff  = 50 * time.Millisecond
-	lastBackoff   = 3 * time.Second
+	// advanceTimeout is for reading all that a log has, should it have no past in
+	// common with what is stored.
+	advanceTimeout = 10 * time.Minute
+	standbyEvery   = time.Second
+	haltedEvery    = 15 * time.Second // how often a stopped writer looks whether it may go on
+	firstBackoff   = 50 * time.Millisecond
+	lastBackoff    = 3 * time.Second
 )
 
 // Role is the storage role of one process.
@@ -97,6 +112,7 @@ type Role struct {
 	Config
 	metrics *metrics
 	trouble *trouble
+	outbox  chan struct{} // capacity 1: held by who reads the outbox and acts on it
 
 	mu    sync.Mutex // guards pos
 	pos   vezechat.Position
@@ -113,7 +129,7 @@ func New(c Config) *Role {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics(c.Registerer)
-	return &Role{Config: c, metrics: m, trouble: &trouble{log: c.Logger, metrics: m, state: map[string]bool{}}, moved: make(chan struct{})}
+	return &Role{Config: c, metrics: m, trouble: &trouble{log: c.Logger, metrics: m, state: map[string]bool{}}, moved: make(chan struct{}), outbox: make(chan struct{}, 1)}
 }
 
 // Run works until ctx is done. It calls ready when the Store and the log answer

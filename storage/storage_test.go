@@ -1,10 +1,8 @@
 package storage_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -69,56 +67,6 @@ func TestRole_GapIsTold(t *testing.T) {
 	w.storedAll()
 	if got := w.texts(); !slices.Equal(got, []string{"3", "4"}) || p.logs.count("events are lost") != 1 || p.metric("lost_events_total") != 3 {
 		t.Errorf("stored %q, told %d times", got, p.logs.count("events are lost"))
-	}
-}
-
-func TestRole_LogLostItsTail(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, pgtest.URL(t))
-	w.say("one")
-	w.say("two")
-	p := w.running()
-	w.storedAll()
-	before := w.stored()
-	p.stop()
-	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:1], 1 })
-	w.running()
-	if at := w.say("three"); at <= before {
-		t.Errorf("place %d is handed out again", at)
-	}
-	w.storedAll()
-	pos, err := w.db.Position(t.Context())
-	if err != nil || pos.Epoch != "epoch1" || !slices.Equal(w.texts(), []string{"one", "two", "three"}) {
-		t.Errorf("position %+v, %v, stored %q", pos, err, w.texts())
-	}
-}
-
-// What was acknowledged between the restoring of a log without its tail and the
-// writer's noticing is kept, under new places.
-func TestRole_AppendedToTheShortenedLog(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, pgtest.URL(t))
-	for i := range 5 {
-		w.say(fmt.Sprint(i))
-	}
-	p := w.running()
-	w.storedAll()
-	p.stop()
-	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:2], 2 })
-	w.say("acknowledged")
-	w.running()
-	w.say("after")
-	w.storedAll()
-	w.until("the rescued one", func() bool {
-		return slices.Contains(w.texts(), "acknowledged")
-	})
-	if n, err := w.db.Rescue(t.Context(), nil); n != 0 || err != nil {
-		t.Errorf("rescue of nothing: %d, %v", n, err)
-	}
-	got := w.texts()
-	slices.Sort(got)
-	if !slices.Equal(got, []string{"0", "1", "2", "3", "4", "acknowledged", "after"}) {
-		t.Errorf("stored %q", got)
 	}
 }
 
@@ -286,38 +234,4 @@ func TestRole_TakeOverPublishesNothingTwice(t *testing.T) {
 	if got := last(); got != before+4 {
 		t.Errorf("the log ends at %d, want %d", got, before+4)
 	}
-}
-
-// A hub was killed and its log lost its tail; the dead writer's lock is still
-// held. Nobody is ready before the places that are stored are out of reach: one
-// that was ready let the log hand out a place twice.
-func TestRole_StandbyIsNotReadyBeforeTheLogIsChecked(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, pgtest.URL(t))
-	w.say("one")
-	p := w.running()
-	w.storedAll()
-	p.stop()
-	w.log.change(func() { w.log.recs, w.log.last = w.log.recs[:1], 1 })
-	free, held := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for won := false; !won; {
-			won, _ = w.open().Lead(context.WithoutCancel(t.Context()), func(context.Context) error { close(held); <-free; return nil })
-		}
-	})
-	<-held
-	p = w.start(w.db)
-	select {
-	case <-p.ready:
-		t.Error("ready while nobody has looked at the log")
-	case <-time.After(400 * time.Millisecond):
-	}
-	close(free)
-	wg.Wait()
-	<-p.ready
-	if at, stored := w.say("two"), w.stored(); at < 4 {
-		t.Errorf("place %d is handed out again, %d were stored", at, stored)
-	}
-	w.storedAll()
 }

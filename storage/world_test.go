@@ -32,6 +32,8 @@ type world struct {
 	ann  vezechat.Caller
 	room vezechat.RoomID
 	n    int
+
+	advancer storage.Advancer // nil: log
 }
 
 func newWorld(t *testing.T, url string) *world {
@@ -100,8 +102,12 @@ type process struct {
 func (w *world) start(db *postgres.Store) *process {
 	w.t.Helper()
 	p := &process{ready: make(chan struct{}), logs: &syncBuffer{}, beats: &beats{}, reg: prometheus.NewRegistry()}
+	adv := w.advancer
+	if adv == nil {
+		adv = w.log
+	}
 	r := storage.New(storage.Config{
-		Store: db, Reader: w.log, Log: w.log, Advancer: w.log, Beater: p.beats, Registerer: p.reg, MaxRun: 50,
+		Store: db, Reader: w.log, Log: w.log, Advancer: adv, Beater: p.beats, Registerer: p.reg, MaxRun: 50,
 		Logger: slog.New(slog.NewTextHandler(p.logs, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))

@@ -51,6 +51,19 @@ func newMarkdown() *markdown {
 	return &markdown{md: goldmark.New(goldmark.WithParser(p), goldmark.WithRenderer(r)), policy: policy}
 }
 
+// tags are those that render writes: texts have none, they are escaped.
+var tags = regexp.MustCompile(`<[^>]*>`)
+
+// plain returns the text of a message in one line and without its marks.
+func (m *markdown) plain(s string) (string, error) {
+	h, err := m.render(s)
+	if err != nil {
+		return "", err
+	}
+	h = template.HTML(strings.NewReplacer("<br>", " ", "</p>", " ", "</pre>", " ").Replace(string(h))) //nolint:gosec // it becomes text below
+	return strings.Join(strings.Fields(html.UnescapeString(tags.ReplaceAllString(string(h), ""))), " "), nil
+}
+
 // render returns the text of a message as HTML that is safe to show.
 func (m *markdown) render(s string) (template.HTML, error) {
 	var out strings.Builder

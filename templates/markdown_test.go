@@ -117,3 +117,18 @@ var hostile = []string{
 	`<base href=//x>`,
 	`<iframe srcdoc="<script>alert(1)</script>">`,
 }
+
+func TestMarkdown_PlainHasNoMarks(t *testing.T) {
+	t.Parallel()
+	md := newMarkdown()
+	for in, want := range map[string]string{
+		"opens at **21:40**, *sharp*":      "opens at 21:40, sharp",
+		"run\n```\na < b && c\n```\nnow":   "run a < b && c now",
+		"one\ntwo\n\n[three](https://x.y)": "one two three",
+		"<b>not bold</b> & `code`":         "<b>not bold</b> & code",
+	} {
+		if got, err := md.plain(in); got != want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
+		}
+	}
+}

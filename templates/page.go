@@ -42,8 +42,7 @@ type RoomsPage struct {
 // RoomItem is a room in the list.
 type RoomItem struct {
 	vezechat.Room
-	Title  string    // shown instead of Name when set: the other one of a DM
-	LastAt time.Time // of the last event; zero: unknown
+	Title string // shown instead of Name when set: the other one of a DM
 }
 
 // Label is how the room is called in the list.

@@ -71,6 +71,7 @@ type messageView struct {
 	Initial string
 	React   []reactionView
 	Gone    string // placeholder of a deleted or hidden message
+	Quote   string // the beginning of the message answered, without its marks
 }
 
 type reactionView struct {
@@ -89,7 +90,7 @@ func (m messageView) Quoted() string {
 	case m.Reply.Text == "":
 		return "message is gone"
 	}
-	return strings.Join(strings.Fields(m.Reply.Text), " ")
+	return m.Quote
 }
 
 // Blank is what the script clones for messages that come live.
@@ -153,6 +154,13 @@ func (p *Pages) messageView(d RoomPage, prev *vezechat.Message, m vezechat.Messa
 		v.Day = dayLabel(m.At, p.now())
 	} else {
 		v.First = prev.UserID != m.UserID || m.At.Sub(prev.At) > GroupWithin || m.ReplyTo != 0
+	}
+	if m.Reply != nil {
+		quote, err := p.md.plain(m.Reply.Text)
+		if err != nil {
+			return v, err
+		}
+		v.Quote = quote
 	}
 	v.Gone = gone(m)
 	if v.Gone != "" {

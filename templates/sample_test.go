@@ -18,7 +18,7 @@ func samplePage() Page {
 
 func sampleRooms() RoomsPage {
 	room := func(id vezechat.RoomID, name string, kind vezechat.RoomKind, members, unread int, ago time.Duration) RoomItem {
-		return RoomItem{Room: vezechat.Room{ID: id, Name: name, Kind: kind, Members: members, Unread: unread, Head: 400}, LastAt: sampleNow.Add(-ago)}
+		return RoomItem{Room: vezechat.Room{ID: id, Name: name, Kind: kind, Members: members, Unread: unread, Head: 400, LastAt: new(sampleNow.Add(-ago))}}
 	}
 	dm := room(20, "dm:981:982", vezechat.KindDM, 2, 1, 40*time.Minute)
 	dm.Title = "@nova"

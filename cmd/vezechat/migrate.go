@@ -51,7 +51,7 @@ func (c *migrateCmd) Run(ctx context.Context, s streams) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	if err := postgres.Migrate(ctx, url); err != nil {
-		return err
+		return named("DATABASE_URL", err)
 	}
 	_, err := fmt.Fprintln(s.out, "the tables are up to date")
 	return err

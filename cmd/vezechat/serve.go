@@ -113,7 +113,7 @@ func (h *hub) busPart() part {
 		}
 		b, err := bus.Connect(ctx, cfg)
 		if err != nil {
-			return err
+			return named("NATS_URL", err)
 		}
 		defer b.Close()
 		if err := b.Setup(ctx, bus.Streams{Replicas: h.NatsReplicas}); err != nil {

@@ -88,5 +88,5 @@ func (b beater) Beat(_ context.Context, beat vezechat.StorageBeat) {
 func migrate(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, migrateWithin)
 	defer cancel()
-	return postgres.Migrate(ctx, url)
+	return named("DATABASE_URL", postgres.Migrate(ctx, url))
 }

@@ -30,7 +30,7 @@ func (t *target) urls() ([]string, error) {
 		return nil, err
 	}
 	if h.URL == "" {
-		return nil, fmt.Errorf("no hub runs on %s: start one with vezechat serve, or give its address with --url", t.DataDir)
+		return nil, fmt.Errorf("no hub runs on DATA_DIR %s: start one with vezechat serve, or give its address with --url", t.DataDir)
 	}
 	return []string{h.URL}, nil
 }

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -12,8 +13,9 @@ import (
 // posting follows. mu is held.
 func (r *room) apply(t vezechat.EventType, payload []byte) {
 	switch t {
-	case vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned,
-		vezechat.EventMemberJoined, vezechat.EventMemberMuted, vezechat.EventRoomUpdated, vezechat.EventRoomArchived:
+	case vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned, vezechat.EventMemberJoined,
+		vezechat.EventMemberMuted, vezechat.EventRoomUpdated, vezechat.EventRoomArchived,
+		vezechat.EventMessageHidden, vezechat.EventMessageDeleted:
 	default:
 		return
 	}
@@ -23,17 +25,14 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 		return
 	}
 	switch t {
+	case vezechat.EventMessageHidden, vezechat.EventMessageDeleted:
+		r.ring.scrub(r.h, e.MessageID)
+		return
 	case vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned:
 		// What they may do goes first: who has heard of it cannot post any more.
 		r.eachAccess(e.UserID, func(a *vezechat.Access) { revoke(a, t) })
 		r.send()
-		r.note(e.UserID)
 		r.remove(e.UserID)
-		return
-	default:
-		r.note(0) // whoever is about to enter asks again
-	}
-	switch t {
 	case vezechat.EventRoomUpdated, vezechat.EventRoomArchived:
 		r.eachAccess(0, func(a *vezechat.Access) { changeRoom(a, &e) })
 	case vezechat.EventMemberJoined:
@@ -41,6 +40,7 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 	case vezechat.EventMemberMuted:
 		r.eachAccess(e.UserID, func(a *vezechat.Access) { a.MutedUntil = e.Until })
 	}
+	r.changes++
 }
 
 func revoke(a *vezechat.Access, t vezechat.EventType) {
@@ -69,79 +69,90 @@ func changeRoom(a *vezechat.Access, e *vezechat.Event) {
 	}
 }
 
-// eachAccess changes the access of one user's sockets, or of all for user 0.
+// eachAccess changes the access of one user's sockets, or of all for user 0, those
+// about to enter included.
 func (r *room) eachAccess(user vezechat.UserID, fn func(*vezechat.Access)) {
 	for _, c := range r.members {
 		if user == 0 || c.user == user {
 			c.changeAccess(r.id, fn)
 		}
 	}
-}
-
-// removal is somebody who was taken out of a room; user 0 stands for any other
-// change of what members may do.
-type removal struct {
-	user vezechat.UserID
-	at   time.Time
-}
-
-// maxRemovals is how many removals a room remembers. Who asked for access before
-// the oldest of them asks again.
-const maxRemovals = 64
-
-// note remembers a removal; mu is held.
-func (r *room) note(user vezechat.UserID) {
-	if len(r.gone) == maxRemovals {
-		r.opened = r.gone[0].at // what was before is forgotten, as if unheard
-		r.gone = append(r.gone[:0], r.gone[1:]...)
-	}
-	r.gone = append(r.gone, removal{user, time.Now()})
-}
-
-// heardSince reports whether every removal since t would be known here, and none
-// has changed what members may do.
-func (r *room) heardSince(t time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.opened.Before(t) && !r.removedSince(0, t)
-}
-
-// removedSince reports whether a user was removed at t or later; mu is held.
-func (r *room) removedSince(user vezechat.UserID, t time.Time) bool {
-	for _, g := range r.gone {
-		if g.user == user && !g.at.Before(t) {
-			return true
+	for c := range r.entering {
+		if user == 0 || c.user == user {
+			c.changeAccess(r.id, fn)
 		}
 	}
-	return false
 }
 
-// remove takes all sockets of a user out of the room.
+// remove takes all sockets of a user out of the room, those about to enter
+// included. mu is held.
 func (r *room) remove(user vezechat.UserID) {
-	for i := len(r.members) - 1; i >= 0; i-- {
-		if i >= len(r.members) || r.members[i].user != user {
-			continue
+	var out []*Conn
+	for _, c := range r.members {
+		if c.user == user {
+			out = append(out, c)
 		}
-		c := r.members[i]
-		if s := c.forget(r.id); s != nil {
-			r.drop(c, s)
-			r.refs--
-		}
-		r.h.metrics.removed.Inc()
 	}
-	if r.refs == 0 && r.idle.IsZero() {
-		r.idle = r.flushed
+	for c := range r.entering {
+		if c.user == user {
+			out = append(out, c)
+		}
+	}
+	var places []*sub
+	for _, c := range out {
+		if s := c.place(r.id); s != nil && s.room == r && r.expel(c, s) {
+			places = append(places, s)
+			r.h.metrics.removed.Inc()
+		}
+	}
+	if len(places) > 0 {
+		r.h.spawn(func() { r.recall(out, places[0]) })
 	}
 }
 
-// restart voids everything after the log began a new epoch: rooms forget their
-// rings and heads, sockets come back with cursors that are answered with reset.
-func (h *Hub) restart(head vezechat.Seq) {
-	for _, r := range h.all() {
+// recall looks whether who was removed is a member again by now: they left and
+// came back faster than their leaving was told. Their sockets are told lag, and
+// join again.
+func (r *room) recall(out []*Conn, s *sub) {
+	ctx, cancel := context.WithTimeout(r.h.ctx, 5*time.Second)
+	defer cancel()
+	access, err := s.ask(ctx)
+	if err != nil || access.Role == vezechat.RoleNone {
+		return
+	}
+	for _, c := range out {
+		c.Send(wire.Lag(r.id, vezechat.Seq(r.head.Load())))
+	}
+}
+
+// expel takes a socket out of the room, as a member or on its way in, if its place
+// there is still s. mu is held.
+func (r *room) expel(c *Conn, s *sub) bool {
+	if !c.forget(s) {
+		return false
+	}
+	delete(r.entering, c)
+	r.drop(c, s)
+	r.release()
+	return true
+}
+
+// restart voids everything after the log began a new epoch, or lost its end: rooms
+// are forgotten, sockets come back and are answered from what the log has now.
+func (h *Hub) restart(end vezechat.Seq) {
+	h.mu.Lock()
+	old := h.rooms
+	h.rooms = map[vezechat.RoomID]*room{}
+	for id := range old {
+		h.feed.Leave(id)
+		h.metrics.rooms.Dec()
+	}
+	h.seen.Store(uint64(end))
+	h.mu.Unlock()
+	for _, r := range old {
 		r.mu.Lock()
+		r.dead = true
 		r.ring.clear(h)
-		r.advance(max(r.last, head))
-		r.ring.reset(r.last)
 		r.mu.Unlock()
 	}
 	for _, c := range h.sockets() {

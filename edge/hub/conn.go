@@ -37,7 +37,7 @@ type Conn struct {
 	user    vezechat.UserID
 	handle  string
 
-	heard   atomic.Int64 // unix nanoseconds of the last sign of life
+	heard   atomic.Int64 // the last sign of life, by Hub.clock
 	busy    atomic.Bool  // the owner is at work, and cannot read pongs
 	expires atomic.Int64 // unix seconds; 0: never
 
@@ -57,11 +57,15 @@ type Conn struct {
 
 // sub is a socket's place in a room.
 type sub struct {
-	room   *room
-	access vezechat.Access
-	asked  time.Time // when access was asked for
-	index  int       // in room.members, guarded by room.mu; -1: not there
-	lagged bool      // frames were left out: none are queued until the client joins again
+	room *room
+	ask  func(context.Context) (vezechat.Access, error)
+
+	index int // in room.members, guarded by room.mu; -1: not a member yet, or any more
+
+	// Guarded by Conn.mu.
+	access  vezechat.Access
+	changed int  // how often the room's events have changed access
+	lagged  bool // frames were left out: none are queued until the client joins again
 }
 
 // chunk is bytes that wait for the socket: whole frames.
@@ -93,7 +97,7 @@ func (h *Hub) NewConn(w Writer, u vezechat.User, expires time.Time) (*Conn, erro
 }
 
 // Heard notes a sign of life from the client.
-func (c *Conn) Heard() { c.heard.Store(time.Now().UnixNano()) }
+func (c *Conn) Heard() { c.heard.Store(int64(c.h.clock())) }
 
 // SetExpiry sets when the client's token expires; the zero time is never.
 func (c *Conn) SetExpiry(t time.Time) {
@@ -142,109 +146,13 @@ func (c *Conn) Closing() bool {
 	return c.closing || c.dead
 }
 
-// Mute drops what waits, and everything after: another has sent a close frame.
-func (c *Conn) Mute() {
-	c.mu.Lock()
-	c.die()
-	c.mu.Unlock()
-	c.w.Finish()
-}
-
-func (c *Conn) put(ch chunk) {
-	c.mu.Lock()
-	wake, slow := c.enqueue(ch)
-	c.mu.Unlock()
-	if slow {
-		c.fail(wire.CloseSlow)
-		return
-	}
-	if wake {
-		c.flusher.add(c)
-	}
-}
-
-// enqueue appends a chunk; mu is held. wake says that a flusher must be told,
-// slow that the hard bound is passed.
-func (c *Conn) enqueue(ch chunk) (wake, slow bool) {
-	if c.dead || c.closing {
-		return false, false
-	}
-	if c.bytes+len(ch.data) > 4*c.h.cfg.QueueBytes+2*ringBytes && !ch.last {
-		return false, true
-	}
-	c.closing = ch.last
-	c.queue = append(c.queue, ch)
-	c.bytes += len(ch.data)
-	wake = !c.owned
-	c.owned = true
-	return wake, false
-}
-
-// push queues a room's frames for the socket; the room's mu is held. When too
-// much waits, the room that has most waiting is left out, and the client is told
-// when it has caught up with the rest.
-func (c *Conn) push(r *room, frames []byte, n int) {
-	c.mu.Lock()
-	s := c.subs[r.id]
-	if s == nil || s.lagged {
-		c.mu.Unlock()
-		return
-	}
-	if c.bytes+len(frames) > c.h.cfg.QueueBytes && c.bytes > 0 {
-		c.shed(r.id, len(frames))
-		if s.lagged {
-			c.mu.Unlock()
-			return
-		}
-	}
-	wake, slow := c.enqueue(chunk{room: r.id, data: frames})
-	c.mu.Unlock()
-	if slow {
-		c.h.spawn(func() { c.fail(wire.CloseSlow) }) // it ends the connection: no work for under a lock
-		return
-	}
-	if wake {
-		c.flusher.add(c)
-	}
-}
-
-// shed drops what waits for the room with most bytes in the queue, counting n
-// more for room; mu is held.
-func (c *Conn) shed(room vezechat.RoomID, n int) {
-	waiting := map[vezechat.RoomID]int{room: n}
-	worst := room
-	for _, ch := range c.queue {
-		if ch.room == 0 {
-			continue
-		}
-		waiting[ch.room] += len(ch.data)
-		if waiting[ch.room] > waiting[worst] {
-			worst = ch.room
-		}
-	}
-	kept := c.queue[:0]
-	for _, ch := range c.queue {
-		if ch.room == worst {
-			c.bytes -= len(ch.data)
-			continue
-		}
-		kept = append(kept, ch)
-	}
-	clear(c.queue[len(kept):])
-	c.queue = kept
-	if s := c.subs[worst]; s != nil {
-		s.lagged = true
-		c.lags = append(c.lags, s)
-		c.h.metrics.lags.Inc()
-	}
-}
-
 // changeAccess lets fn change what the socket may do in a room.
 func (c *Conn) changeAccess(room vezechat.RoomID, fn func(*vezechat.Access)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.subs[room]; s != nil {
 		fn(&s.access)
+		s.changed++
 	}
 }
 
@@ -276,55 +184,30 @@ func (c *Conn) reindex(room vezechat.RoomID, index int) {
 	}
 }
 
-// forget removes a room from the socket and returns its place there.
-func (c *Conn) forget(room vezechat.RoomID) *sub {
+// forget removes a room from the socket, if its place there is still s.
+func (c *Conn) forget(s *sub) (was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.subs[room]
-	delete(c.subs, room)
-	return s
+	if c.subs[s.room.id] != s {
+		return false
+	}
+	delete(c.subs, s.room.id)
+	return true
+}
+
+// place returns the socket's place in a room, nil when it has none.
+func (c *Conn) place(room vezechat.RoomID) *sub {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subs[room]
 }
 
 // Leave takes the socket out of a room. Leaving twice is harmless.
 func (c *Conn) Leave(room vezechat.RoomID) {
-	r := c.h.room(room)
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	s := c.forget(room)
-	if s != nil {
-		r.drop(c, s)
-	}
-	r.mu.Unlock()
-	if s != nil {
-		s.room.release()
-	}
-}
-
-// wait blocks until less than half of the queue is full. It fails when ctx ends
-// or the socket dies.
-func (c *Conn) wait(ctx context.Context) error {
-	for {
-		c.mu.Lock()
-		if c.dead || c.closing {
-			c.mu.Unlock()
-			return errGone
-		}
-		if c.bytes <= c.h.cfg.QueueBytes/2 {
-			c.mu.Unlock()
-			return nil
-		}
-		if c.drained == nil {
-			c.drained = make(chan struct{})
-		}
-		ch := c.drained
-		c.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ch:
-		}
+	if s := c.place(room); s != nil {
+		s.room.mu.Lock()
+		s.room.expel(c, s)
+		s.room.mu.Unlock()
 	}
 }
 
@@ -341,22 +224,6 @@ func (c *Conn) fail(code wire.CloseCode) {
 	c.w.Shut()
 }
 
-// die drops what waits; mu is held.
-func (c *Conn) die() {
-	c.dead = true
-	clear(c.queue)
-	c.queue, c.bytes = nil, 0
-	c.signal()
-}
-
-// signal wakes who waits for the queue; mu is held.
-func (c *Conn) signal() {
-	if c.drained != nil {
-		close(c.drained)
-		c.drained = nil
-	}
-}
-
 // Detach takes the socket out of all its rooms and waits until nobody writes to
 // it any more: the connection may then be given back. Queued frames are dropped,
 // but for a close frame, which gets a second to leave.
@@ -368,18 +235,14 @@ func (c *Conn) Detach() {
 	c.detached = true
 	c.mu.Unlock()
 	c.h.wheel.remove(c)
-	c.h.mu.Lock()
-	_, known := c.h.conns[c]
-	delete(c.h.conns, c)
-	c.h.mu.Unlock()
-	if known {
-		c.h.metrics.sockets.Dec()
-	}
 	grace := time.AfterFunc(time.Second, func() { c.fail(wire.CloseSlow) })
 	defer grace.Stop()
 	c.mu.Lock()
 	if !c.closing {
 		c.die()
+		c.mu.Unlock()
+		c.w.Shut() // whoever writes stops
+		c.mu.Lock()
 	}
 	for c.owned {
 		if c.idle == nil {
@@ -392,6 +255,13 @@ func (c *Conn) Detach() {
 	}
 	c.die()
 	c.mu.Unlock()
+	c.h.mu.Lock()
+	_, known := c.h.conns[c]
+	delete(c.h.conns, c) // last: Run keeps the flushers until no socket is left
+	c.h.mu.Unlock()
+	if known {
+		c.h.metrics.sockets.Dec()
+	}
 }
 
 // sockets returns the sockets at this moment.

@@ -15,10 +15,10 @@ const (
 	// about 5,000).
 	nearTail = 5000
 
-	fillBatch    = 256
-	fillAttempts = 60 // with pauses of up to 200 ms: then what was announced is gone
-	sweepChunk   = 1000
-	maxSweep     = 4 * sweepChunk // rooms a tick
+	fillBatch   = 256
+	fromLogOnly = 8 // attempts, some 1 s in all
+	sweepChunk  = 1000
+	maxSweep    = 4 * sweepChunk // rooms a tick
 )
 
 // event is one of a room's events on its way to sockets.
@@ -29,9 +29,11 @@ type event struct {
 
 // since returns a run of a room's events after a place, oldest first and without
 // holes. more says that there are further ones; without it the run ends at what
-// the log and storage knew at that moment, or a little before.
-func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq) (run []event, more bool, err error) {
-	if h.near(after) {
+// the log and storage knew at that moment, or a little before. The order is
+// storage, then the log above what is stored; live repairs, whose sockets have a
+// right to every word, read the log alone when they are near its end.
+func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq, live bool) (run []event, more bool, err error) {
+	if live && h.near(after) {
 		return h.fromLog(ctx, r, after, after)
 	}
 	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: after, Limit: fillBatch})
@@ -49,7 +51,36 @@ func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq) (run []eve
 	if err != nil {
 		return run, true, nil //nolint:nilerr // what storage had is good; the rest is asked for again
 	}
+	if !live {
+		scrub(tail)
+	}
 	return append(run, tail...), more, nil
+}
+
+// scrub takes out of a run of the log the texts that it also says are hidden or
+// deleted; storage has done so with what it has.
+func scrub(run []event) {
+	gone := map[vezechat.MessageID]bool{}
+	for _, e := range run {
+		switch t := vezechat.TypeOf(e.payload); t {
+		case vezechat.EventMessageHidden, vezechat.EventMessageDeleted, vezechat.EventMessageRestored:
+			if ev, err := vezechat.ParseEvent(e.payload); err == nil {
+				gone[ev.MessageID] = t != vezechat.EventMessageRestored
+			}
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	for i, e := range run {
+		if !gone[about(e.seq, e.payload)] {
+			continue
+		}
+		if ev, err := vezechat.ParseEvent(e.payload); err == nil {
+			ev.Text = ""
+			run[i].payload = vezechat.AppendEvent(nil, &ev)
+		}
+	}
 }
 
 // near reports whether the log has everything after a place and may be read from
@@ -92,45 +123,61 @@ func (r *room) fill() {
 		return
 	}
 	pause := 5 * time.Millisecond
-	for attempt := 0; r.h.ctx.Err() == nil; {
-		r.mu.Lock()
-		from := r.last
-		r.mu.Unlock()
-		run, more, err := r.h.since(r.h.ctx, r, from)
+	for attempt := 0; r.h.ctx.Err() == nil; attempt++ {
+		from, want, alive := r.missing()
+		if !alive {
+			return
+		}
+		// An empty answer may be a replica's that lags; storage is asked when the
+		// log has not answered for a while.
+		run, more, err := r.h.since(r.h.ctx, r, from, attempt < fromLogOnly)
+		gone := err == nil && len(run) == 0 && attempt >= fromLogOnly && r.h.absent(r.h.ctx, r, from, want)
 		if err != nil && !errors.Is(err, context.Canceled) {
 			r.h.metrics.repairErrors.Inc()
 		}
-		if r.filled(run, more, err != nil, attempt) {
+		if r.filled(run, more || err != nil, gone) {
 			return
 		}
 		if len(run) > 0 {
-			attempt, pause = 0, 5*time.Millisecond
+			attempt, pause = -1, 5*time.Millisecond
 			continue
-		}
-		if err == nil {
-			attempt++ // a replica that lags; an error is no answer and is asked again for ever
 		}
 		select {
 		case <-r.h.ctx.Done():
 		case <-time.After(pause):
-			pause = min(2*pause, 200*time.Millisecond)
+			pause = min(2*pause, time.Second)
 		}
 	}
 }
 
+// missing returns what a repair has to bring; alive is false when the hub has
+// forgotten the room.
+func (r *room) missing() (from, want vezechat.Seq, alive bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last, r.want, !r.dead
+}
+
+// absent reports whether storage has the log up to want, and no event of the room
+// there: what was announced has been erased.
+func (h *Hub) absent(ctx context.Context, r *room, from, want vezechat.Seq) bool {
+	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: from, Limit: 1})
+	return err == nil && p.Stored >= want && (len(p.Events) == 0 || p.Events[0].Seq > want)
+}
+
 // filled takes a run and reports whether the repair is over.
-func (r *room) filled(run []event, more, failed bool, attempt int) (done bool) {
+func (r *room) filled(run []event, more, gone bool) (done bool) {
 	r.mu.Lock()
 	for _, e := range run {
 		if e.seq > r.last {
 			r.h.metrics.repaired.Inc()
-			r.deliver(e.seq, max(e.prev, 0), e.payload)
+			r.deliver(e.seq, e.prev, e.payload)
 		}
 	}
-	done = !more && !failed && (r.last >= r.want || attempt >= fillAttempts)
+	done = !more && (r.last >= r.want || gone)
 	if done {
 		if r.last < r.want {
-			r.h.log.Warn("announced events are gone from the log", "room", r.id, "last", r.last, "want", r.want)
+			r.h.log.Warn("announced events were erased", "room", r.id, "last", r.last, "want", r.want)
 			r.advance(r.want)
 		}
 		r.filling, r.want = false, 0
@@ -156,10 +203,10 @@ func (h *Hub) sweep(ctx context.Context) {
 			return
 		case <-h.wake:
 		case <-tick.C:
-			if err := h.observe(ctx); err != nil && ctx.Err() == nil {
-				h.metrics.sweepErrors.Inc()
-				continue
-			}
+		}
+		if err := h.observe(ctx); err != nil && ctx.Err() == nil {
+			h.metrics.sweepErrors.Inc()
+			continue
 		}
 		all := h.dirty.Swap(false)
 		if err := h.sweepOnce(ctx, all); err != nil {

@@ -21,7 +21,7 @@ type flusher struct {
 }
 
 // maxWrite is how many bytes one write gathers.
-const maxWrite = 64 << 10
+const maxWrite = 32 << 10
 
 func newFlusher(h *Hub) *flusher {
 	return &flusher{h: h, scratch: make([]byte, 0, maxWrite), wake: make(chan struct{}, 1)}

@@ -106,6 +106,7 @@ type Hub struct {
 	feed    Feed
 	metrics *metrics
 	seed    maphash.Seed
+	born    time.Time
 
 	flushers []*flusher
 	wheel    *wheel
@@ -117,6 +118,8 @@ type Hub struct {
 	seen      atomic.Uint64 // the highest place of the log heard of
 	first     atomic.Uint64 // where the log begins, as last asked
 	ringBytes atomic.Int64
+	shorter   int           // observations of a log that ends too early, of the sweeper
+	forked    atomic.Bool   // the feed told of an event that the log had not there before
 	dirty     atomic.Bool   // a discontinuity: look at every room
 	wake      chan struct{} // wakes the sweeper
 
@@ -143,7 +146,7 @@ const (
 func New(cfg Config) *Hub {
 	cfg.defaults()
 	h := &Hub{
-		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Metrics), seed: maphash.MakeSeed(),
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Metrics), seed: maphash.MakeSeed(), born: time.Now(),
 		fills: make(chan struct{}, maxFills), resumes: make(chan struct{}, maxResumes),
 		wake: make(chan struct{}, 1), rooms: map[vezechat.RoomID]*room{}, conns: map[*Conn]struct{}{},
 	}
@@ -221,19 +224,36 @@ func (h *Hub) learn(ctx context.Context) error {
 func (h *Hub) observe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	seen := h.seen.Load()
 	s, err := h.cfg.Tail.State(ctx)
 	if err != nil {
 		return err
 	}
 	h.first.Store(uint64(s.First))
-	h.sawSeq(s.Last)
 	old := *h.epoch.Swap(&s.Epoch)
-	if old != "" && old != s.Epoch {
+	switch {
+	case old != "" && old != s.Epoch:
 		h.log.Warn("the log has a new epoch, all sockets must resume", "old", old, "new", s.Epoch)
 		h.restart(s.Last)
+	case h.forked.Swap(false):
+		h.log.Error("the log has another past than the one heard, all sockets must resume", "end", s.Last)
+		h.restart(s.Last)
+	case old != "" && uint64(s.Last) < seen:
+		// Once may be a leader that has just been elected.
+		if h.shorter++; h.shorter > 1 {
+			h.log.Error("the log ends before what was heard of it, all sockets must resume", "end", s.Last, "heard", seen)
+			h.shorter = 0
+			h.restart(s.Last)
+		}
+		return nil
 	}
+	h.shorter = 0
+	h.sawSeq(s.Last)
 	return nil
 }
+
+// clock is the time since the hub was made; no change of the wall clock moves it.
+func (h *Hub) clock() time.Duration { return time.Since(h.born) }
 
 // Epoch is the log's incarnation, part of every cursor.
 func (h *Hub) Epoch() string { return *h.epoch.Load() }
@@ -284,28 +304,48 @@ func (h *Hub) janitor(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			h.evict(now)
+		case <-tick.C:
+			h.evict()
 		}
 	}
 }
 
-func (h *Hub) evict(now time.Time) {
+func (h *Hub) evict() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	var gone []*room
 	for id, r := range h.rooms {
-		r.mu.Lock()
-		gone := r.refs == 0 && !r.idle.IsZero() && now.Sub(r.idle) >= h.cfg.Linger
-		if gone {
-			r.dead = true
-			r.clearRing()
-		}
-		r.mu.Unlock()
-		if gone {
+		// refs is raised under mu only, so that a room that has none stays so here.
+		if r.refs.Load() == 0 && h.clock()-time.Duration(r.idle.Load()) >= h.cfg.Linger {
 			delete(h.rooms, id)
 			h.feed.Leave(id) // under mu: a new Join of the room comes after it
 			h.metrics.rooms.Dec()
+			gone = append(gone, r)
 		}
+	}
+	h.mu.Unlock()
+	for _, r := range gone {
+		r.mu.Lock()
+		r.dead = true
+		r.ring.clear(h)
+		r.mu.Unlock()
+	}
+	if h.ringBytes.Load() > h.cfg.RingBytes {
+		h.shrink()
+	}
+}
+
+// shrink cuts the rings of quiet rooms until all together are within their bound.
+func (h *Hub) shrink() {
+	now := time.Now()
+	for _, r := range h.all() { // in random order
+		if h.ringBytes.Load() <= h.cfg.RingBytes {
+			return
+		}
+		r.mu.Lock()
+		if n := len(r.ring.frames) - ringSpare; n > 0 && now.Sub(r.active) > time.Second {
+			r.ring.trim(h, n)
+		}
+		r.mu.Unlock()
 	}
 }
 
@@ -323,10 +363,7 @@ func (h *Hub) acquire(ctx context.Context, id vezechat.RoomID) (*room, error) {
 		h.rooms[id] = r
 		h.metrics.rooms.Inc()
 	}
-	r.mu.Lock()
-	r.refs++
-	r.idle = time.Time{}
-	r.mu.Unlock()
+	r.refs.Add(1)
 	h.mu.Unlock()
 	if err := r.open(ctx); err != nil {
 		r.release()

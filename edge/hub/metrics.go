@@ -33,7 +33,7 @@ type metrics struct {
 	resumed         prometheus.Counter
 	resumes         *prometheus.CounterVec // from: ring, archive, reset, lag
 	closes          *prometheus.CounterVec // code
-	discontinuities *prometheus.CounterVec // reason: reconnect, slow
+	discontinuities *prometheus.CounterVec // reason: reconnect, slow, fork
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {

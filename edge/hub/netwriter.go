@@ -59,11 +59,11 @@ func (w *NetWriter) TryWrite(b []byte) (n int, err error) {
 func (w *NetWriter) Write(b []byte, timeout time.Duration) error {
 	const step = 32 << 10
 	for len(b) > 0 {
-		if w.shut.Load() {
-			return net.ErrClosed
-		}
 		if err := w.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 			return err
+		}
+		if w.shut.Load() { // after the deadline is set: Shut sets one of its own
+			return net.ErrClosed
 		}
 		n, err := w.conn.Write(b[:min(step, len(b))])
 		if err != nil {

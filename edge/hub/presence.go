@@ -33,7 +33,8 @@ type people struct {
 	remote map[string]remote
 	shown  map[vezechat.UserID]string // what the members were told last
 	count  int                        // as told last
-	dirty  bool                       // look at the next tick
+	moved  bool                       // who is here has changed: tell the other edges at the next tick
+	dirty  bool                       // who is anywhere has changed: tell the members at the next tick
 	query  bool                       // ask the other edges at the next tick
 	sent   time.Time                  // when this edge's list was last sent
 
@@ -71,7 +72,7 @@ func (p *people) enter(u vezechat.UserID, handle string) {
 	if l == nil {
 		l = &local{}
 		p.local[u] = l
-		p.dirty = true
+		p.moved = true
 	}
 	l.handle, l.left = handle, time.Time{}
 	l.conns++
@@ -81,7 +82,6 @@ func (p *people) exit(u vezechat.UserID) {
 	if l := p.local[u]; l != nil {
 		if l.conns--; l.conns == 0 {
 			l.left = time.Now()
-			p.dirty = true
 		}
 	}
 }
@@ -124,7 +124,7 @@ func (p *people) tick(edge string, now time.Time) (out []softMessage) {
 	for u, l := range p.local {
 		if l.conns == 0 && now.Sub(l.left) >= presenceLeave {
 			delete(p.local, u)
-			p.dirty = true
+			p.moved = true
 		}
 	}
 	for e, rm := range p.remote {
@@ -137,8 +137,8 @@ func (p *people) tick(edge string, now time.Time) (out []softMessage) {
 		p.query = false
 		out = append(out, softMessage{Kind: "query", Edge: edge})
 	}
-	if len(p.local) > 0 && now.Sub(p.sent) >= presenceRefresh || p.dirty {
-		p.sent = now
+	if len(p.local) > 0 && now.Sub(p.sent) >= presenceRefresh || p.moved {
+		p.sent, p.dirty, p.moved = now, p.dirty || p.moved, false
 		users := p.here()
 		out = append(out, softMessage{Kind: "here", Edge: edge, Users: users[:min(len(users), wire.MaxRoster)], Count: len(users)})
 	}
@@ -150,7 +150,7 @@ func (p *people) here() []wire.Person {
 	for u, l := range p.local {
 		users = append(users, wire.Person{ID: u, Handle: l.handle})
 	}
-	return users
+	return sorted(users)
 }
 
 // everyone is the union over all edges, as far as their lists name people, and
@@ -304,8 +304,6 @@ func (p *people) hear(m softMessage, now time.Time) {
 	} else {
 		p.remote[m.Edge] = remote{users: sorted(m.Users), count: m.Count, expires: now.Add(presenceForget)}
 	}
-	// The next tick tells the members; it would tell the other edges too, to whom
-	// nothing has changed.
 	if old.count != m.Count || !slices.Equal(old.users, m.Users) {
 		p.dirty = true
 	}

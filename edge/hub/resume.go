@@ -10,8 +10,12 @@ import (
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
-// errGone says that the socket has ended meanwhile.
-var errGone = errors.New("the socket is gone")
+// What ends a resume early: the socket has ended, or lost its place in the room;
+// the room was left out for it.
+var (
+	errGone   = errors.New("the socket is gone")
+	errLagged = errors.New("the room was left out")
+)
 
 // JoinRequest puts a socket into a room.
 type JoinRequest struct {
@@ -46,7 +50,7 @@ func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
 	if err := c.roomFor(); err != nil {
 		return err
 	}
-	asked := time.Now()
+	before := c.h.mark(req.RoomID)
 	access, err := req.Ask(ctx)
 	if err != nil {
 		return err
@@ -55,43 +59,94 @@ func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
 	if err != nil {
 		return err
 	}
-	if !r.heardSince(asked) {
-		asked = time.Now()
-		if access, err = req.Ask(ctx); err != nil {
-			r.release()
-			return err
-		}
+	s := &sub{room: r, ask: req.Ask, access: access, index: -1}
+	if !r.register(c, s, before) {
+		err = c.settle(ctx, s)
 	}
-	s := &sub{room: r, access: access, asked: asked, index: -1}
-	c.mu.Lock()
-	c.subs[req.RoomID] = s
-	c.mu.Unlock()
-	if err = c.catchUp(ctx, r, s, req); err == nil {
+	if err == nil {
+		err = c.catchUp(ctx, r, s, req)
+	}
+	if err == nil {
 		return nil
 	}
-	c.abandon(r, s)
-	if errors.Is(err, errGone) {
+	removed := !c.abandon(s)
+	switch {
+	case errors.Is(err, errGone) && removed && !c.Closing():
+		return vezechat.Errorf(vezechat.CodeNotFound, "no such room")
+	case errors.Is(err, errGone):
 		return nil
 	}
 	return err
 }
 
-// abandon takes the socket out of a room that it has not quite entered.
-func (c *Conn) abandon(r *room, s *sub) {
+// mark is a room's state of memberships at some moment: whoever asked for access
+// after it was taken, and finds it unchanged, has a valid answer.
+type mark struct {
+	room    *room
+	changes int
+}
+
+func (h *Hub) mark(id vezechat.RoomID) mark {
+	r := h.room(id)
+	if r == nil {
+		return mark{}
+	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ready {
+		return mark{}
+	}
+	return mark{r, r.changes}
+}
+
+// register makes known that a socket is about to enter: from now on every change
+// reaches its place. fresh says that none can have been missed since before.
+func (r *room) register(c *Conn, s *sub, before mark) (fresh bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	c.mu.Lock()
-	mine := c.subs[r.id] == s
-	if mine {
-		delete(c.subs, r.id)
-	}
+	c.subs[r.id] = s
 	c.mu.Unlock()
-	if mine {
-		r.drop(c, s)
+	r.entering[c] = s
+	return before == mark{r, r.changes}
+}
+
+// maxAsks is how often access is asked for when it changes all the time.
+const maxAsks = 5
+
+// settle asks for access again until the answer is one that nothing has changed
+// while it was given.
+func (c *Conn) settle(ctx context.Context, s *sub) error {
+	for range maxAsks {
+		c.mu.Lock()
+		changed := s.changed
+		c.mu.Unlock()
+		access, err := s.ask(ctx)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		mine, same := c.subs[s.room.id] == s, s.changed == changed
+		if same {
+			s.access = access
+		}
+		c.mu.Unlock()
+		if !mine {
+			return errGone
+		}
+		if same {
+			return nil
+		}
 	}
-	r.mu.Unlock()
-	if mine {
-		r.release()
-	}
+	return vezechat.Errorf(vezechat.CodeUnavailable, "the room's members change too fast, try again").RetryIn(500 * time.Millisecond)
+}
+
+// abandon takes the socket out of a room that it has not quite entered. It reports
+// false when somebody else has done so: the user was removed.
+func (c *Conn) abandon(s *sub) bool {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return s.room.expel(c, s)
 }
 
 func (c *Conn) roomFor() error {
@@ -139,7 +194,7 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 	for {
 		done, err := c.fromRing(r, s, req, &cur)
 		if done || err != nil {
-			return err
+			return c.lagging(s, err)
 		}
 		if cur.ahead {
 			if err := cur.pause(ctx); err != nil {
@@ -147,8 +202,8 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 			}
 			continue
 		}
-		if err := c.fromArchive(ctx, r, req, &cur); err != nil {
-			return err
+		if err := c.fromArchive(ctx, s, req, &cur); err != nil {
+			return c.lagging(s, err)
 		}
 		if cur.sent > maxResume {
 			c.h.metrics.resumes.WithLabelValues("lag").Inc()
@@ -203,15 +258,26 @@ func (c *Conn) fromRing(r *room, s *sub, req JoinRequest, cur *cursor) (done boo
 		c.Send(wire.Joined(req.Ref, r.id, r.last, false))
 		cur.ok = true
 	}
-	var batch []byte
-	for _, f := range frames {
-		batch = append(batch, f.frame...)
+	shared := make([][]byte, len(frames))
+	for i, f := range frames {
+		shared[i] = f.frame
 	}
-	if len(batch) > 0 {
-		c.h.metrics.resumed.Add(float64(len(frames)))
-		c.put(chunk{room: r.id, data: batch})
+	c.h.metrics.resumed.Add(float64(len(frames)))
+	if err := c.feed(s, shared...); err != nil {
+		return false, err
 	}
 	return true, c.enter(r, s)
+}
+
+// lagging lets a socket whose room was left out during its resume in: it is told
+// lag when it has caught up with the rest, and joins again.
+func (c *Conn) lagging(s *sub, err error) error {
+	if !errors.Is(err, errLagged) {
+		return err
+	}
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return c.enter(s.room, s)
 }
 
 // enter makes the socket a member; the room's mu is held. What the room has
@@ -225,9 +291,7 @@ func (c *Conn) enter(r *room, s *sub) error {
 	if !mine {
 		return errGone
 	}
-	if r.removedSince(c.user, s.asked) {
-		return vezechat.Errorf(vezechat.CodeNotFound, "no such room")
-	}
+	delete(r.entering, c)
 	r.add(c, s)
 	return nil
 }
@@ -244,32 +308,37 @@ func (c *Conn) giveUp(r *room, s *sub) error {
 }
 
 // fromArchive sends one page of what was missed.
-func (c *Conn) fromArchive(ctx context.Context, r *room, req JoinRequest, cur *cursor) error {
-	select {
-	case c.h.resumes <- struct{}{}:
-		defer func() { <-c.h.resumes }()
-	case <-ctx.Done():
-		return vezechat.WrapError(vezechat.CodeUnavailable, ctx.Err(), "too many are coming back at once, try again").RetryIn(2 * time.Second)
-	}
-	run, err := c.h.page(ctx, r, cur.at)
+func (c *Conn) fromArchive(ctx context.Context, s *sub, req JoinRequest, cur *cursor) error {
+	run, err := c.h.admitted(ctx, s.room, cur.at)
 	if err != nil {
 		return err
 	}
 	if !cur.ok {
 		c.h.metrics.resumes.WithLabelValues("archive").Inc()
-		c.Send(wire.Joined(req.Ref, r.id, vezechat.Seq(r.head.Load()), false))
+		c.Send(wire.Joined(req.Ref, s.room.id, vezechat.Seq(s.room.head.Load()), false))
 		cur.ok = true
 	}
 	if len(run) > 0 {
 		cur.sent += len(run)
 		c.h.metrics.resumed.Add(float64(len(run)))
-		return c.sendRun(ctx, r, run, cur)
+		return c.sendRun(ctx, s, run, cur)
 	}
-	return c.h.empty(ctx, r, cur)
+	return c.h.empty(ctx, s.room, cur)
+}
+
+// admitted reads a page when not too many others do.
+func (h *Hub) admitted(ctx context.Context, r *room, after vezechat.Seq) ([]event, error) {
+	select {
+	case h.resumes <- struct{}{}:
+		defer func() { <-h.resumes }()
+	case <-ctx.Done():
+		return nil, vezechat.WrapError(vezechat.CodeUnavailable, ctx.Err(), "too many are coming back at once, try again").RetryIn(2 * time.Second)
+	}
+	return h.page(ctx, r, after)
 }
 
 // sendRun queues a run in pieces, as fast as the socket takes them.
-func (c *Conn) sendRun(ctx context.Context, r *room, run []event, cur *cursor) error {
+func (c *Conn) sendRun(ctx context.Context, s *sub, run []event, cur *cursor) error {
 	var batch []byte
 	for i, e := range run {
 		batch = append(batch, encode(e.seq, e.prev, e.payload)...)
@@ -277,7 +346,9 @@ func (c *Conn) sendRun(ctx context.Context, r *room, run []event, cur *cursor) e
 		if len(batch) < c.h.cfg.QueueBytes/4 && i < len(run)-1 {
 			continue
 		}
-		c.put(chunk{room: r.id, data: batch})
+		if err := c.feed(s, batch); err != nil {
+			return err
+		}
 		batch = nil
 		if err := c.wait(ctx); err != nil {
 			return err
@@ -315,7 +386,7 @@ func (h *Hub) page(ctx context.Context, r *room, after vezechat.Seq) ([]event, e
 	ch := h.flight.DoChan(key, func() (any, error) {
 		ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
 		defer cancel()
-		run, _, err := h.since(ctx, r, after)
+		run, _, err := h.since(ctx, r, after, false)
 		return run, err
 	})
 	select {

@@ -18,30 +18,32 @@ type room struct {
 
 	opening sync.Mutex // held while open works; before mu
 
+	refs atomic.Int32 // acquires not yet released; raised under Hub.mu
+	idle atomic.Int64 // when refs fell to zero, by Hub.clock
+
 	mu    sync.Mutex // guards all below
 	ready bool
-	dead  bool      // let go by the janitor
-	refs  int       // acquires not yet released
-	idle  time.Time // when refs fell to zero
+	dead  bool // forgotten by the hub
 
 	last    vezechat.Seq  // the last event that was fanned out, or the head at opening
 	head    atomic.Uint64 // last, for readers without mu
 	filling bool          // a repair runs; live events wait in queue
 	want    vezechat.Seq  // the repair must reach this
 	queue   []item
+	queued  int // bytes in queue
 
 	ring ring
 
-	members []*Conn // in no order; a Conn knows its index in each room
-	pend    [][]byte
-	pending int       // bytes in pend
-	flushed time.Time // when pend was last sent
-	timer   *time.Timer
-	waiting bool // for timer
+	members  []*Conn        // in no order; a Conn knows its index in each room
+	entering map[*Conn]*sub // on their way in: they hear nothing yet, and can be removed
+	changes  int            // events that changed who may do what
+	pend     [][]byte
+	pending  int       // bytes in pend
+	flushed  time.Time // when pend was last sent
+	timer    *time.Timer
+	waiting  bool // for timer
 
 	active time.Time // the last live event, for the sweeper
-	opened time.Time // since when the room is heard
-	gone   []removal // the last members removed, oldest first
 	people people
 }
 
@@ -51,12 +53,15 @@ type item struct {
 	payload   []byte
 }
 
-// maxWaiting is how many live events may wait for a repair; beyond it they are
-// dropped, and the repair reads them from the log.
-const maxWaiting = 4096
+// What may wait for a repair; beyond it live events are dropped, and the repair
+// reads them from the log.
+const (
+	maxWaiting      = 4096    // events
+	maxWaitingBytes = 4 << 20 // of their payloads
+)
 
 func newRoom(h *Hub, id vezechat.RoomID) *room {
-	return &room{h: h, id: id, subject: vezechat.RoomSubject(id), filling: true, people: newPeople()}
+	return &room{h: h, id: id, subject: vezechat.RoomSubject(id), filling: true, entering: map[*Conn]*sub{}, people: newPeople()}
 }
 
 // open listens to the room and learns its head, once.
@@ -79,8 +84,7 @@ func (r *room) open(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ready = true
-	r.opened = time.Now()
-	r.active = r.opened
+	r.active = time.Now()
 	r.advance(max(r.last, head))
 	r.ring.reset(r.last)
 	r.filling = false
@@ -106,11 +110,10 @@ func (r *room) askHead(ctx context.Context) (vezechat.Seq, error) {
 	return p.Head, nil
 }
 
+// release gives back what acquire took.
 func (r *room) release() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.refs--; r.refs == 0 {
-		r.idle = time.Now()
+	if r.refs.Add(-1) == 0 {
+		r.idle.Store(int64(r.h.clock()))
 	}
 }
 
@@ -132,14 +135,19 @@ func (r *room) live(seq, prev vezechat.Seq, payload []byte) {
 func (r *room) take(it item) {
 	switch {
 	case r.filling:
-		if len(r.queue) < maxWaiting {
+		if len(r.queue) < maxWaiting && r.queued+len(it.payload) <= maxWaitingBytes {
 			r.queue = append(r.queue, it)
+			r.queued += len(it.payload)
 			r.want = max(r.want, it.prev)
 		} else {
 			r.want = max(r.want, it.seq)
 		}
 	case it.seq <= r.last:
 		r.h.metrics.stale.Inc()
+		if r.ring.denies(it.seq, it.payload) {
+			r.h.forked.Store(true)
+			r.h.Discontinuity("fork")
+		}
 	case it.prev <= r.last:
 		r.deliver(it.seq, it.prev, it.payload)
 	default:
@@ -152,7 +160,7 @@ func (r *room) take(it item) {
 // replay takes what waited; mu is held and no repair runs.
 func (r *room) replay() {
 	q := r.queue
-	r.queue = nil
+	r.queue, r.queued = nil, 0
 	for _, it := range q {
 		r.take(it)
 	}
@@ -160,9 +168,10 @@ func (r *room) replay() {
 
 // deliver makes one event the room's last and hands it to the members; mu is held.
 func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
+	prev = min(prev, r.last) // what was given up was nobody's predecessor
 	frame := encode(seq, prev, payload)
 	r.advance(seq)
-	r.ring.push(r.h, seq, frame)
+	r.ring.push(r.h, ringFrame{seq: seq, about: about(seq, payload), frame: frame})
 	r.h.metrics.events.Inc()
 	if len(r.members) > 0 {
 		r.pend = append(r.pend, frame)
@@ -285,6 +294,3 @@ func (r *room) drop(c *Conn, s *sub) {
 	s.index = -1
 	r.people.exit(c.user)
 }
-
-// clearRing gives back the ring's memory; mu is held.
-func (r *room) clearRing() { r.ring.clear(r.h) }

@@ -71,7 +71,7 @@ func (w *wheel) remove(c *Conn) {
 	}
 }
 
-// Rearm takes a new expiry into account.
+// rearm takes a new expiry into account.
 func (w *wheel) rearm(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +118,7 @@ func (w *wheel) visit(c *Conn, pinged, now time.Time) {
 	case exp != 0 && now.Unix() >= exp:
 		c.Close(wire.CloseExpired, "token expired")
 		next = w.h.cfg.PingEvery
-	case !pinged.IsZero() && !c.busy.Load() && c.heard.Load() < pinged.UnixNano():
+	case !pinged.IsZero() && !c.busy.Load() && time.Duration(c.heard.Load()) < pinged.Sub(w.h.born):
 		c.Close(wire.CloseNoPong, "no pong")
 		next = w.h.cfg.PingEvery
 	case pinged.IsZero():

@@ -135,6 +135,14 @@ func (w *world) Events(_ context.Context, q vezechat.EventQuery) (p vezechat.Eve
 		}
 		p.Head = r.Seq
 	}
+	var all []event
+	for _, r := range w.records[:p.Stored] {
+		all = append(all, event{seq: r.Seq, payload: r.Payload})
+	}
+	scrub(all) // what is hidden does not leave storage
+	for i, e := range p.Events {
+		p.Events[i].Payload = all[e.Seq-1].payload
+	}
 	return p, nil
 }
 

@@ -28,9 +28,6 @@ const (
 	CloseNoAuth      CloseCode = 4505 // no token within 10 s
 )
 
-// Reconnect reports whether a client should come back.
-func (c CloseCode) Reconnect() bool { return c < 4500 && c != CloseNormal }
-
 // String names the code for metrics: a closed set.
 func (c CloseCode) String() string {
 	switch c {

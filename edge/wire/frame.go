@@ -52,3 +52,18 @@ func appendFrame(dst []byte, op byte, payload []byte) []byte {
 	}
 	return append(dst, payload...)
 }
+
+// Payload returns what a frame made by AppendText carries.
+func Payload(frame []byte) []byte {
+	if len(frame) < 2 {
+		return nil
+	}
+	head := 2
+	switch frame[1] & 0x7F {
+	case 126:
+		head = 4
+	case 127:
+		head = 10
+	}
+	return frame[min(head, len(frame)):]
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -131,155 +131,6 @@ func connect(t *testing.T, url string) *bus.Bus {
 	}
 	t.Cleanup(b.Close)
 	return b
-}
-
-func TestRead_InOrderWithoutHoles(t *testing.T) {
-	t.Parallel()
-	b := natstest.New(t)
-	const n = 3000
-	go func() {
-		for i := range n {
-			if _, err := b.Append(t.Context(), entry(vezechat.RoomID(1+i%7), strconv.Itoa(i))); err != nil {
-				return
-			}
-		}
-	}()
-	var got []vezechat.Record
-	stop := errors.New("enough")
-	err := b.Read(t.Context(), 0, 100, func(run []vezechat.Record) error {
-		if len(run) == 0 || len(run) > 100 {
-			t.Errorf("a run of %d", len(run))
-		}
-		if got = append(got, run...); len(got) >= n {
-			return stop
-		}
-		return nil
-	})
-	if !errors.Is(err, stop) {
-		t.Fatal(err)
-	}
-	for i, r := range got {
-		if r.Seq != vezechat.Seq(i+1) || r.ID != strconv.Itoa(i) || r.Subject != vezechat.RoomSubject(vezechat.RoomID(1+i%7)) {
-			t.Fatalf("record %d: %+v", i, r)
-		}
-	}
-}
-
-func TestRead_FromAPositionAndAfterARestart(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	srv := startAt(t, dir, "127.0.0.1:0")
-	addr := strings.TrimPrefix(srv.ClientURL(), "nats://")
-	b := connect(t, srv.ClientURL())
-	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 10 {
-		mustAppend(t, b, 1, strconv.Itoa(i))
-	}
-	var mu sync.Mutex
-	var got []vezechat.Seq
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- b.Read(ctx, 4, 3, func(run []vezechat.Record) error {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, r := range run {
-				got = append(got, r.Seq)
-			}
-			return nil
-		})
-	}()
-	until(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 6 })
-	srv.Shutdown()
-	srv = startAt(t, dir, addr)
-	defer srv.Shutdown()
-	mustAppend(t, b, 1, "after")
-	until(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(got) == 7 })
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(got, []vezechat.Seq{5, 6, 7, 8, 9, 10, 11}) {
-		t.Fatalf("got %v", got)
-	}
-}
-
-func TestRead_SaysWhatIsWrong(t *testing.T) {
-	t.Parallel()
-	b := natstest.New(t)
-	for i := range 10 {
-		mustAppend(t, b, 1, strconv.Itoa(i))
-	}
-	never := func([]vezechat.Record) error { t.Error("a record"); return nil }
-	var behind *vezechat.BehindError
-	if err := b.Read(t.Context(), 11, 10, never); !errors.As(err, &behind) || behind.Last != 10 {
-		t.Fatalf("beyond the end: %v", err)
-	}
-	purge(t, b, 6)
-	var gap *vezechat.GapError
-	if err := b.Read(t.Context(), 2, 10, never); !errors.As(err, &gap) || gap.First != 6 {
-		t.Fatalf("before the beginning: %v", err)
-	}
-	boom := errors.New("boom")
-	if err := b.Read(t.Context(), 5, 10, func([]vezechat.Record) error { return boom }); !errors.Is(err, boom) {
-		t.Fatalf("fn's error: %v", err)
-	}
-}
-
-// purge drops the records below seq.
-func purge(t *testing.T, b *bus.Bus, seq uint64) {
-	t.Helper()
-	st, err := b.JetStream().Stream(t.Context(), vezechat.StreamChat)
-	if err == nil {
-		err = st.Purge(t.Context(), jetstream.WithPurgeSequence(seq))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// A log that lost its tail hands out no sequence twice: it jumps, under a new
-// epoch, and a reader that had everything sees no gap.
-func TestAdvance_NoSequenceTwice(t *testing.T) {
-	t.Parallel()
-	b := natstest.New(t)
-	for i := range 5 {
-		mustAppend(t, b, 1, strconv.Itoa(i))
-	}
-	before, err := b.State(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	epoch, err := b.Advance(t.Context(), 50)
-	if err != nil || epoch == before.Epoch || epoch == "" {
-		t.Fatalf("epoch %q after %q: %v", epoch, before.Epoch, err)
-	}
-	seq := mustAppend(t, b, 1, "next")
-	if seq <= 50 {
-		t.Fatalf("sequence %d", seq)
-	}
-	stop := errors.New("enough")
-	err = b.Read(t.Context(), 50, 10, func(run []vezechat.Record) error {
-		if run[0].Seq != seq {
-			t.Errorf("first record is %d", run[0].Seq)
-		}
-		return stop
-	})
-	if !errors.Is(err, stop) {
-		t.Fatal(err)
-	}
-	var gap *vezechat.GapError
-	if err := b.Read(t.Context(), 3, 10, func([]vezechat.Record) error { return nil }); !errors.As(err, &gap) {
-		t.Fatalf("a reader that had not read all: %v", err)
-	}
-	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
-		t.Fatal(err)
-	}
-	if s, err := b.State(t.Context()); err != nil || s.Epoch != epoch {
-		t.Fatalf("setting up again changed the epoch: %+v, %v", s, err)
-	}
 }
 
 func TestDirect(t *testing.T) {
@@ -453,6 +304,61 @@ func TestCall(t *testing.T) {
 			t.Fatalf("err = %v", err)
 		}
 	})
+}
+
+// lines is a log that a test reads.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// An answer that NATS is no longer there to take used to be logged as a defect of
+// ours.
+func TestCall_AnswerWithoutConnection(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Server(t)
+	var log lines
+	b, err := bus.Connect(t.Context(), bus.Config{
+		URL: srv.ClientURL(), Name: "test", Log: slog.New(slog.NewTextHandler(&log, nil)), Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	s, err := b.Serve("test", "1.0.0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	err = bus.Handle(s, "test", "greet", func(context.Context, question) (answer, error) {
+		srv.Shutdown()
+		until(t, func() bool { return strings.Contains(log.String(), "purpose=read") }) // both connections are told apart in the log
+		return answer{"too late"}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := bus.Call[question, answer](ctx, b, "test", "greet", question{}); err == nil {
+		t.Fatal("there was an answer without a connection")
+	}
+	until(t, func() bool { return strings.Contains(log.String(), "answer not sent") })
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("logged:\n%s", log.String())
+	}
 }
 
 // More requests than workers and queue are refused, none is lost.

@@ -85,7 +85,7 @@ func (r *reader) run(ctx context.Context) (progress bool, err error) {
 	defer r.forget(st, cons.CachedInfo().Name)
 	start, delivered := r.at, uint64(0)
 	for ctx.Err() == nil {
-		n, err := r.pull(ctx, cons, &delivered)
+		n, err := r.pull(ctx, st, cons, &delivered)
 		if err != nil {
 			return r.at != start, err
 		}
@@ -113,12 +113,8 @@ func (r *reader) check(i *jetstream.StreamInfo) error {
 // idle looks, after a pull that brought nothing, whether the log is still the one
 // that the consumer was made on and whether the last deliveries were lost.
 func (r *reader) idle(ctx context.Context, st jetstream.Stream, cons jetstream.Consumer, delivered uint64) error {
-	info, err := st.Info(ctx)
-	if err != nil {
+	if err := r.look(ctx, st); err != nil {
 		return err
-	}
-	if r.failed = r.check(info); r.failed != nil {
-		return r.failed
 	}
 	ci, err := cons.Info(ctx)
 	if err != nil {
@@ -138,7 +134,7 @@ func (r *reader) forget(st jetstream.Stream, name string) {
 
 // pull keeps one pull request open and hands on what comes in runs as large as
 // the sink's own pace makes them. n is how many records came.
-func (r *reader) pull(ctx context.Context, cons jetstream.Consumer, delivered *uint64) (n int, err error) {
+func (r *reader) pull(ctx context.Context, st jetstream.Stream, cons jetstream.Consumer, delivered *uint64) (n int, err error) {
 	pctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
 	batch, err := cons.Fetch(r.limit, jetstream.FetchContext(pctx))
@@ -160,7 +156,7 @@ func (r *reader) pull(ctx context.Context, cons jetstream.Consumer, delivered *u
 			}
 			break
 		}
-		if err := r.hand(run, delivered); err != nil {
+		if err := r.hand(ctx, st, run, delivered); err != nil {
 			return n, err
 		}
 		n += len(run)
@@ -172,7 +168,9 @@ func (r *reader) pull(ctx context.Context, cons jetstream.Consumer, delivered *u
 	return n, err
 }
 
-func (r *reader) hand(run []jetstream.Msg, delivered *uint64) error {
+// hand passes a run on, in two parts where the log jumps: what it jumps over was
+// deleted, never given out, or forgotten while the sink was slow.
+func (r *reader) hand(ctx context.Context, st jetstream.Stream, run []jetstream.Msg, delivered *uint64) error {
 	records := make([]vezechat.Record, 0, len(run))
 	last := r.at
 	for _, m := range run {
@@ -184,15 +182,40 @@ func (r *reader) hand(run []jetstream.Msg, delivered *uint64) error {
 			return errHole
 		}
 		*delivered++
+		if md.Sequence.Stream > last+1 {
+			if err := r.give(records); err != nil {
+				return err
+			}
+			records = nil
+			if err := r.look(ctx, st); err != nil {
+				return err
+			}
+		}
 		last = md.Sequence.Stream
 		h := m.Headers()
 		records = append(records, vezechat.Record{Subject: m.Subject(), Seq: vezechat.Seq(last), ID: lastValue(h, jetstream.MsgIDHeader), Payload: m.Data(), Trace: traceOf(h)})
 	}
-	if err := r.fn(records); err != nil {
-		r.failed = err
+	return r.give(records)
+}
+
+// look compares the place with the log's ends as they are now.
+func (r *reader) look(ctx context.Context, st jetstream.Stream) error {
+	info, err := st.Info(ctx)
+	if err != nil {
 		return err
 	}
-	r.at = last
+	r.failed = r.check(info)
+	return r.failed
+}
+
+func (r *reader) give(records []vezechat.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	if r.failed = r.fn(records); r.failed != nil {
+		return r.failed
+	}
+	r.at = uint64(records[len(records)-1].Seq)
 	return nil
 }
 

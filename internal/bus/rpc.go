@@ -117,20 +117,37 @@ func (s *Server) work(r micro.Request, name string, fn func(context.Context) (an
 
 func (s *Server) answer(r micro.Request, name string, resp any, err error) {
 	s.bus.metrics.served.WithLabelValues(name, codeLabel(err)).Inc()
+	var data []byte
 	if err == nil {
-		if err = r.RespondJSON(resp); err == nil {
-			return
-		}
-		s.bus.log.Error("answer not sent", "service", name, "err", err)
+		data, err = json.Marshal(resp)
+	}
+	if err == nil {
+		err = s.reply(r, name, data, nil)
+	}
+	if err == nil {
+		return
 	}
 	e := vezechat.AsError(err)
 	if e.Code == vezechat.CodeInternal {
 		s.bus.log.Error("request failed", "service", name, "err", e.Err)
 	}
-	h := micro.Headers{headerRetry: []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)}}
-	if err := r.Error(string(e.Code), e.Message, nil, micro.WithHeaders(h)); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		s.bus.log.Warn("refusal not sent", "service", name, "err", err)
+	_ = s.reply(r, name, nil, nats.Header{ // the caller's deadline answers else
+		micro.ErrorCodeHeader: []string{string(e.Code)}, micro.ErrorHeader: []string{e.Message},
+		headerRetry: []string{strconv.FormatInt(e.RetryAfter.Milliseconds(), 10)},
+	})
+}
+
+// reply sends an answer as NATS ADR-32 says. It does so itself: a micro.Request
+// that is answered after its handler has returned, as ours are, notes a refusal
+// in a field that micro reads at the same time. An answer that is too large is an
+// error; one that finds no connection is lost, and its caller asks again.
+func (s *Server) reply(r micro.Request, name string, data []byte, h nats.Header) error {
+	err := s.bus.read.PublishMsg(&nats.Msg{Subject: r.Reply(), Data: data, Header: h})
+	if _, gone := passing(err); gone || errors.Is(err, nats.ErrConnectionClosed) {
+		s.bus.log.Warn("answer not sent, nats is away", "service", name, "err", err)
+		return nil
 	}
+	return err
 }
 
 func codeLabel(err error) string {

@@ -2,12 +2,10 @@ package bus
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+	"maps"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,10 +19,6 @@ type Streams struct {
 	MaxAge   time.Duration // 0 is 48 h: PostgreSQL is the history
 	MaxBytes int64         // 0 is 2 GiB
 }
-
-// metaAdvanced is the metadata key that says which sequences were never handed
-// out: "<last before>-<first after>".
-const metaAdvanced = "veze.advanced"
 
 // Setup creates the streams or brings them to this form, keeping the epoch of a
 // log that is there. Several processes may call it at once. It is repeated until
@@ -45,27 +39,28 @@ func (b *Bus) Setup(ctx context.Context, s Streams) error {
 }
 
 func (b *Bus) setup(ctx context.Context, s Streams) error {
-	chat := chatConfig(s)
 	st, err := b.js.Stream(ctx, vezechat.StreamChat)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		chat.Metadata = map[string]string{vezechat.MetaEpoch: newEpoch()}
+		chat := chatConfig(s)
+		chat.Metadata = map[string]string{vezechat.MetaEpoch: newEpoch("")}
 		if _, err := b.js.CreateStream(ctx, chat); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return fmt.Errorf("%s: %w", vezechat.StreamChat, err)
 		}
 	case err != nil:
 		return err
 	default:
-		chat.Metadata = st.CachedInfo().Config.Metadata
+		have := st.CachedInfo().Config
 		if s.Replicas == 0 {
-			s.Replicas = st.CachedInfo().Config.Replicas
-			chat.Replicas = s.Replicas
+			s.Replicas = have.Replicas
 		}
-		if chat.Metadata[vezechat.MetaEpoch] == "" {
-			chat.Metadata = withMeta(chat.Metadata, vezechat.MetaEpoch, newEpoch())
-		}
-		if _, err := b.js.UpdateStream(ctx, chat); err != nil {
-			return fmt.Errorf("%s: %w", vezechat.StreamChat, err)
+		// Servers know no compare-and-set of a stream's configuration: whoever
+		// writes undoes what others have written since it read. So a process that
+		// starts writes only if it must.
+		if want := brought(have, s); !reflect.DeepEqual(want, have) {
+			if _, err := b.js.UpdateStream(ctx, want); err != nil {
+				return fmt.Errorf("%s: %w", vezechat.StreamChat, err)
+			}
 		}
 	}
 	_, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
@@ -73,6 +68,23 @@ func (b *Bus) setup(ctx context.Context, s Streams) error {
 		MaxAge: 14 * 24 * time.Hour, MaxBytes: 256 << 20, MaxMsgSize: 128 << 10, Replicas: max(1, s.Replicas), Duplicates: 2 * time.Minute,
 	})
 	return err
+}
+
+// brought returns the log's configuration in the form wanted. What the hub does
+// not decide stays as it is, and a log that is being advanced stays closed.
+func brought(have jetstream.StreamConfig, s Streams) jetstream.StreamConfig {
+	want, form := have, chatConfig(s)
+	want.Description, want.Retention, want.Discard, want.Storage = form.Description, form.Retention, form.Discard, form.Storage
+	want.Replicas, want.MaxAge, want.MaxBytes = form.Replicas, form.MaxAge, form.MaxBytes
+	want.MaxMsgs, want.MaxMsgsPerSubject, want.MaxMsgSize = form.MaxMsgs, form.MaxMsgsPerSubject, form.MaxMsgSize
+	want.Duplicates, want.AllowDirect, want.RePublish = form.Duplicates, form.AllowDirect, form.RePublish
+	if have.Metadata[metaClosed] == "" {
+		want.Subjects = form.Subjects
+	}
+	if have.Metadata[vezechat.MetaEpoch] == "" {
+		want.Metadata = withMeta(have.Metadata, vezechat.MetaEpoch, newEpoch(""))
+	}
+	return want
 }
 
 func chatConfig(s Streams) jetstream.StreamConfig {
@@ -85,7 +97,7 @@ func chatConfig(s Streams) jetstream.StreamConfig {
 	}
 	return jetstream.StreamConfig{
 		Name: vezechat.StreamChat, Description: "the canonical event log; sequence = message_id",
-		Subjects:  []string{vezechat.SubjectRooms, vezechat.SubjectTickets},
+		Subjects:  logSubjects(),
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
 		Replicas: max(1, s.Replicas), MaxAge: maxAge, MaxBytes: maxBytes, MaxMsgs: -1, MaxMsgsPerSubject: -1,
 		MaxMsgSize: vezechat.MaxPayload + 4<<10, // headers count too
@@ -94,18 +106,15 @@ func chatConfig(s Streams) jetstream.StreamConfig {
 	}
 }
 
-func newEpoch() string {
-	var b [6]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
-}
+func logSubjects() []string { return []string{vezechat.SubjectRooms, vezechat.SubjectTickets} }
 
+// withMeta returns metadata with a key set, or without it when the value is empty.
 func withMeta(m map[string]string, key, value string) map[string]string {
-	out := map[string]string{key: value}
-	for k, v := range m {
-		if k != key {
-			out[k] = v
-		}
+	out := map[string]string{}
+	maps.Copy(out, m)
+	out[key] = value
+	if value == "" {
+		delete(out, key)
 	}
 	return out
 }
@@ -126,46 +135,4 @@ func stateOf(i *jetstream.StreamInfo) vezechat.LogState {
 		FirstAt: i.State.FirstTime, LastAt: i.State.LastTime,
 		Bytes: i.State.Bytes, MaxBytes: uint64(max(0, i.Config.MaxBytes)), MaxAge: i.Config.MaxAge,
 	}
-}
-
-// advanceBy is how far Advance jumps: more than any log could have handed out
-// between its last fsync and a power loss.
-const advanceBy = 1_000_000
-
-// Advance makes the log hand out sequences well above a position from now on, and
-// starts a new epoch, which makes every cursor of the old one void. It empties
-// the log: call it only when a sink has stored everything up to above and the log
-// ends below it, because it lost its tail.
-func (b *Bus) Advance(ctx context.Context, above vezechat.Seq) (epoch string, err error) {
-	st, err := b.js.Stream(ctx, vezechat.StreamChat)
-	if err != nil {
-		return "", unavailable(err, "the log does not answer")
-	}
-	info := st.CachedInfo()
-	first := max(uint64(above), info.State.LastSeq) + advanceBy
-	cfg := info.Config
-	epoch = newEpoch()
-	cfg.Metadata = withMeta(cfg.Metadata, vezechat.MetaEpoch, epoch)
-	cfg.Metadata = withMeta(cfg.Metadata, metaAdvanced, fmt.Sprintf("%d-%d", above, first))
-	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-		return "", unavailable(err, "the log cannot be advanced")
-	}
-	if err := st.Purge(ctx, jetstream.WithPurgeSequence(first)); err != nil {
-		return "", unavailable(err, "the log cannot be advanced")
-	}
-	return epoch, nil
-}
-
-// skipAdvanced moves a position over sequences that Advance never handed out.
-func skipAdvanced(meta map[string]string, after uint64) uint64 {
-	from, to, ok := strings.Cut(meta[metaAdvanced], "-")
-	if !ok {
-		return after
-	}
-	last, err1 := strconv.ParseUint(from, 10, 64)
-	first, err2 := strconv.ParseUint(to, 10, 64)
-	if err1 != nil || err2 != nil || after < last || after >= first {
-		return after
-	}
-	return first - 1
 }

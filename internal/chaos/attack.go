@@ -11,8 +11,9 @@ import (
 
 // Losses that go on all the time, per million messages.
 const (
-	feedLoss = 10_000
-	ackLoss  = 5_000
+	feedLoss       = 10_000
+	ackLoss        = 5_000
+	ackLossStorage = 50_000 // what is in the outbox is then often on its way when its publisher dies
 )
 
 // tail is how long before the load's end the feed of all edges is lost: what was
@@ -28,11 +29,14 @@ func (r *run) attack(ctx context.Context) {
 	wg.Go(func() { r.spike.sample(load, r.world.pgURL) })
 	r.crowd.startLoad()
 	r.calm(load)
-	for _, t := range r.world.taps {
+	for i, t := range r.world.taps {
 		t.loseFeed.Store(feedLoss)
 		t.loseAcks.Store(ackLoss)
+		if i >= edgeCount {
+			t.loseAcks.Store(ackLossStorage)
+		}
 	}
-	r.strike(load)
+	r.strike(ctx, load)
 	r.end(ctx)
 }
 
@@ -57,12 +61,13 @@ func (r *run) calm(ctx context.Context) {
 
 func (r *run) brisk() bool { return r.cfg.Duration < time.Minute }
 
-// strike follows the plan.
-func (r *run) strike(ctx context.Context) {
+// strike follows the plan until load is over; but each part is killed once,
+// however slow the machine is.
+func (r *run) strike(ctx, load context.Context) {
 	p := newPlan(r.cfg.Seed, r.brisk())
-	for {
+	for n := 0; ; n++ {
 		s := p.next()
-		if !pause(ctx, s.pause) || r.late(ctx, s) {
+		if n >= eachOnce && r.late(load, s) || !pause(ctx, s.pause) {
 			return
 		}
 		r.story.tell("%s", s)
@@ -85,9 +90,9 @@ func (r *run) strike(ctx context.Context) {
 // late reports whether a step would end after the load.
 func (r *run) late(ctx context.Context, s step) bool {
 	end, ok := ctx.Deadline()
-	longest := tail
+	longest := s.pause + tail
 	for _, h := range s.hits {
-		longest = max(longest, h.down+h.lost+tail)
+		longest = max(longest, s.pause+h.down+h.lost+tail)
 	}
 	return ok && time.Until(end) < longest
 }

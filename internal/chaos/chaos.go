@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 )
@@ -36,7 +35,6 @@ type Config struct {
 	Rooms    int           // that everybody is in
 	Rate     float64       // messages and changes a second, all users together
 	Out      io.Writer     // takes the story and the report
-	Log      *slog.Logger
 }
 
 // settleWithin is how long everything may take to reach the log's end after the

@@ -2,8 +2,6 @@ package chaos
 
 import (
 	"flag"
-	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -55,7 +53,7 @@ func config(t *testing.T, overlay string, seed uint64) Config {
 	}
 	return Config{
 		Source: source, Overlay: overlay, Seed: seed, Duration: *durationFlag, Users: *usersFlag, Rooms: 5, Rate: *rateFlag,
-		Out: t.Output(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Out: t.Output(),
 	}
 }
 

@@ -241,8 +241,11 @@ func TestPlan_IsOfItsSeed(t *testing.T) {
 	}
 	alone := map[string]bool{}
 	p := newPlan(3, true)
-	for range 10 {
+	for n := range 10 {
 		for _, h := range p.next().hits {
+			if kill := strings.HasPrefix(h.how, hitKill); kill != (n < eachOnce) {
+				t.Errorf("step %d is %s %s", n, h.victim, h.how)
+			}
 			alone[strings.TrimRight(h.victim, "01")+" "+h.how] = true
 		}
 	}

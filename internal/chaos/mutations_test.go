@@ -30,12 +30,13 @@ type mutation struct {
 // process that is killed in the middle of something needs a middle.
 func mutations() []mutation {
 	one := func(name, file, old, changed string) mutation {
-		return mutation{name, []edit{{file, old, changed}}}
+		return mutation{name: name, edits: []edit{{file, old, changed}}}
 	}
 	return []mutation{
 		// Twice the same: the log is not told that two attempts are one.
 		one("no-dedup", "internal/bus/append.go", `if e.ID != "" {`, `if len(e.ID) > 7 && e.ID[:7] == "outbox-" {`),
-		// The position is moved, and committed, before what it stands for.
+		// The position is moved, and committed, before what it stands for: ack before
+		// commit.
 		one("position-first", "storage/postgres/apply.go", `	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		f := newFolded()`, `	last := run[len(run)-1]
 	if _, err := s.pool.Exec(ctx, movePosition+" AND seq = $5", vezechat.StreamChat, epoch, last.Seq, last.ID, after); err != nil {
@@ -48,13 +49,6 @@ func mutations() []mutation {
 `, `	"math"
 	"time"
 `}),
-		// A batch that fails is taken for stored.
-		one("ack-before-commit", "storage/persist.go", `	err := r.Store.Apply(ctx, pos.Epoch, pos.Seq, recs)
-`, `	err := r.Store.Apply(ctx, pos.Epoch, pos.Seq, recs)
-	if vezechat.CodeOf(err) == vezechat.CodeUnavailable {
-		err = nil
-	}
-`).with(edit{"storage/postgres/apply.go", `if have != after {`, `if have > after {`}),
 		// The loss of a room's last events is revealed by nothing.
 		one("no-sweep", "edge/hub/fill.go", `	rooms := h.all()
 	first, rest`, `	if h != nil {
@@ -64,10 +58,6 @@ func mutations() []mutation {
 	first, rest`),
 		// A gap in the feed is not seen.
 		one("no-chain-rule", "edge/hub/room.go", `case it.prev <= r.last:`, `case it.prev <= r.last || it.prev > 0:`),
-		// What waited for a repair is dropped with it.
-		one("repair-drops-queue", "edge/hub/room.go", `	for _, it := range q {
-		r.take(it)
-	}`, `	_ = q`).with(edit{"edge/hub/fill.go", `	if r.ready && !r.filling && head > r.last {`, `	if false && head > r.last {`}),
 		// Who resumes misses one.
 		one("resume-skips-one", "edge/hub/resume.go", `frames, ok := r.ring.after(cur.at)`, `frames, ok := r.ring.after(cur.at + 1)`),
 		// Who resumes gets what waits for the members a second time.

@@ -69,6 +69,9 @@ func (p *plan) next() step {
 	return s
 }
 
+// eachOnce is how many steps it takes until each kind of part was killed.
+const eachOnce = 7
+
 // round is each victim in turn, then what is milder, and then combinations.
 func (p *plan) round() []step {
 	one := func(name ...string) string { return name[p.rng.IntN(len(name))] }

@@ -15,23 +15,14 @@ func (r *run) report(e *evidence) {
 	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	n := r.notes
 	line("seed", "%d", r.cfg.Seed)
-	acked := 0
-	for _, s := range e.sends {
-		if s.id.Load() != 0 {
-			acked++
-		}
-	}
-	rows := 0
-	for _, s := range e.screens {
-		rows += len(s.rows)
-	}
+	acked, rows := e.totals()
 	line("messages", "%d sent, %d acknowledged, %d as duplicates, %d repeated on purpose", len(e.sends), acked, n.counted("acknowledged as duplicates"), n.counted("repeated on purpose"))
 	line("changes", "%d edits, deletions and reactions, %d moves, %d rooms", len(e.changes), len(e.moves), len(e.made))
 	line("events", "%d in PostgreSQL, %d in Redis, %d on %d screens", len(e.events), len(e.redis), rows, len(e.screens))
 	line("retries", "%d, %d requests without an answer, %d held back", n.counted("retries"), n.counted("unanswered"), n.counted("held back"))
 	line("joins", "%d, %d of them resumed with something missed, %d lags, %d byes", n.counted("joins"), n.counted("resumes with something missed"), n.counted("lags"), n.counted("byes"))
 	line("lost on purpose", "%d messages of the live feed, %d answers to publishes", n.counted("lost feed"), n.counted("lost acks"))
-	for _, what := range []string{"acknowledgement", "delivery to others while one is slow", "back after a hit", "stop after SIGTERM", "settled after the load's end"} {
+	for _, what := range []string{"acknowledgement by socket", "acknowledgement by HTTP", "delivery to others while one is slow", "back after a hit", "stop after SIGTERM", "settled after the load's end"} {
 		line("longest "+what, "%s", n.longest(what).Round(time.Millisecond))
 	}
 	if s := e.spike; s.known {
@@ -60,6 +51,19 @@ func (r *run) report(e *evidence) {
 	r.story.tell("seed %d is done", r.cfg.Seed)
 }
 
+// totals counts what was acknowledged, and what screens show.
+func (e *evidence) totals() (acked, rows int) {
+	for _, s := range e.sends {
+		if s.id.Load() != 0 {
+			acked++
+		}
+	}
+	for _, s := range e.screens {
+		rows += len(s.rows)
+	}
+	return acked, rows
+}
+
 func (r *run) listed(line func(name, format string, args ...any), prefix string) {
 	var parts []string
 	for _, k := range r.notes.names(prefix) {
@@ -86,7 +90,7 @@ func (r *run) judgeRun() {
 	if n.counted("byes") == 0 || n.counted("closes: 4000") == 0 {
 		r.find(promiseBoring, "an edge was stopped in order, and nobody was told to come back: %d byes, %d closed with 4000", n.counted("byes"), n.counted("closes: 4000"))
 	}
-	if d := n.longest("acknowledgement"); d > 40*time.Second {
+	if d := max(n.longest("acknowledgement by socket"), n.longest("acknowledgement by HTTP")); d > 40*time.Second {
 		r.find(promiseKept, "an acknowledgement took %s", d)
 	}
 	for _, must := range []string{"resumes with something missed", "lost feed", "retries", "repeated on purpose", "strangers refused"} {

@@ -16,7 +16,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 )
 
-// tap stands between an edge and NATS. It forwards all, except that it loses what
+// tap stands between a part and NATS. It forwards all, except that it loses what
 // NATS may lose too: single messages of the live feed, which is at most once, and
 // single answers to publishes, as when a server dies after storing and before
 // answering. It can also cut the connection, or lose the whole feed for a while.

@@ -24,6 +24,14 @@ type send struct {
 	by      *client
 }
 
+// way is how a message was sent.
+func (s *send) way() string {
+	if s.rest {
+		return "HTTP"
+	}
+	return "socket"
+}
+
 // change is something done to a message.
 type change struct {
 	op     string // edit, delete, react, unreact
@@ -169,7 +177,7 @@ func (c *crowd) acked(s *send, id uint64, duplicate bool) {
 	case !first && !duplicate:
 		c.notes.find(promiseOnce, "nonce %s in room %d was acknowledged twice as new", s.nonce, s.room)
 	case first:
-		c.notes.took("acknowledgement", time.Since(s.began))
+		c.notes.took("acknowledgement by "+s.way(), time.Since(s.began))
 		if duplicate {
 			c.notes.count("acknowledged as duplicates")
 		}

@@ -26,7 +26,7 @@ type world struct {
 
 	nats     *part
 	natsAddr string
-	taps     []*tap // one for each edge
+	taps     []*tap // one for each edge, then one for each storage
 	postgres *store
 	pgURL    string
 	redis    *store
@@ -36,7 +36,7 @@ type world struct {
 	hub      string           // the program
 }
 
-const edgeCount = 2
+const edgeCount, storageCount = 2, 2
 
 // ports hands out ports of the loopback interface that stay free while nobody
 // listens: outside the range that the kernel gives to clients.
@@ -134,9 +134,9 @@ func (w *world) layNATS(ctx context.Context) error {
 	return nil
 }
 
-// openTaps puts a tap between each edge and NATS.
+// openTaps puts a tap between NATS and all who publish.
 func (w *world) openTaps(ctx context.Context) error {
-	for i := range edgeCount {
+	for i := range edgeCount + storageCount {
 		port, err := w.ports.take(ctx)
 		if err != nil {
 			return err
@@ -210,8 +210,8 @@ func (w *world) layRoles(ctx context.Context) error {
 		}
 		w.edges = append(w.edges, url)
 	}
-	for i := range 2 {
-		if _, err := w.layRole(ctx, "storage", i, "NATS_URL=nats://"+w.natsAddr, "DATABASE_URL="+w.pgURL); err != nil {
+	for i := range storageCount {
+		if _, err := w.layRole(ctx, "storage", i, "NATS_URL="+w.taps[edgeCount+i].url(), "DATABASE_URL="+w.pgURL); err != nil {
 			return err
 		}
 		if _, err := w.layRole(ctx, "bridge", i, "NATS_URL=nats://"+w.natsAddr, "REDIS_URL="+w.redisURL); err != nil {

@@ -94,8 +94,9 @@ type Hello struct {
 // room is what the client has of a room. Guarded by Client.mu.
 type room struct {
 	last    vezechat.Seq
-	live    bool // last is set: by the first answer to a join, or by the caller
-	joining bool // a join is on its way: what is missing will come
+	epoch   string // of the log that last is a place in
+	live    bool   // last is set: by the first answer to a join, or by the caller
+	joining bool   // a join is on its way: what is missing will come
 }
 
 const (
@@ -311,11 +312,11 @@ func (c *Client) up(ctx context.Context) (*websocket.Conn, error) {
 	}
 }
 
-// Join enters a room: its events above after come first, then the live ones;
-// after 0 is live only. It returns the room's head.
+// Join enters a room: its events above after, a place in the log that the hub has
+// last said hello with, come first, then the live ones; after 0 is live only. It returns the room's head.
 func (c *Client) Join(ctx context.Context, id vezechat.RoomID, after vezechat.Seq) (vezechat.Seq, error) {
 	c.mu.Lock()
-	c.rooms[id] = &room{last: after, live: after > 0}
+	c.rooms[id] = &room{last: after, epoch: c.hello.Epoch, live: after > 0}
 	c.mu.Unlock()
 	for {
 		r, err := c.call(ctx, c.joinFrame(id))
@@ -336,7 +337,7 @@ func (c *Client) joinFrame(id vezechat.RoomID) map[string]any {
 	if r := c.rooms[id]; r != nil {
 		r.joining = true
 		if r.live {
-			f["after"], f["epoch"] = r.last, c.hello.Epoch
+			f["after"], f["epoch"] = r.last, r.epoch
 		}
 	}
 	return f

@@ -111,7 +111,7 @@ func (c *Client) joined(r reply) (reset bool) {
 	if r.err != nil || r.RoomID == 0 || r.MessageID != 0 || room == nil {
 		return false
 	}
-	room.joining = false
+	room.joining, room.epoch = false, c.hello.Epoch
 	if !room.live || r.Reset {
 		reset = room.live
 		room.last, room.live = r.Head, true

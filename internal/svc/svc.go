@@ -43,7 +43,7 @@ func Serve(b *bus.Bus, version string, workers int, u vezechat.UserService, r ve
 		bus.Handle(s, "message", "get", m.Message),
 		bus.Handle(s, "message", "bynonce", m.MessageByNonce),
 		bus.Handle(s, "event", "list", bounded(m.Events)),
-		bus.Handle(s, "message", "search", m.Search),
+		bus.Handle(s, "message", "search", found(m.Search)),
 		bus.Handle(s, "message", "report", action(m.Report)),
 	)
 	if err != nil {
@@ -100,13 +100,42 @@ func paged(fn func(context.Context, vezechat.History) (vezechat.MessagePage, err
 	}
 }
 
+// found cuts what a search has found, at its far end, to what one answer carries.
+func found(fn func(context.Context, vezechat.Search) ([]vezechat.Message, error)) func(context.Context, vezechat.Search) ([]vezechat.Message, error) {
+	return func(ctx context.Context, q vezechat.Search) ([]vezechat.Message, error) {
+		list, err := fn(ctx, q)
+		size := 0
+		for i, m := range list {
+			if size += sizeOf(m); size > maxPage && i > 0 {
+				return list[:i], err
+			}
+		}
+		return list, err
+	}
+}
+
 func sizeOf(m vezechat.Message) int {
-	n := 2*len(m.Text) + len(m.Handle) + 256
+	n := quoted(m.Text) + quoted(m.Handle) + quoted(m.Nonce) + 512
 	for _, r := range m.Reactions {
-		n += len(r.Emoji) + 32 + 12*len(r.Users)
+		n += quoted(r.Emoji) + 32 + 20*len(r.Users)
 	}
 	if m.Reply != nil {
-		n += 2*len(m.Reply.Text) + 64
+		n += quoted(m.Reply.Text) + quoted(m.Reply.Handle) + 64
+	}
+	return n
+}
+
+// quoted is at most how long a string is in JSON, as encoding/json writes it: it
+// escapes what HTML knows, and control characters, with six bytes.
+func quoted(s string) int {
+	n := len(s) + 2
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			n++
+		case c < ' ' || c == '<' || c == '>' || c == '&' || c == 0xE2: // the last: U+2028 and U+2029
+			n += 5
+		}
 	}
 	return n
 }

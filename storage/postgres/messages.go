@@ -102,7 +102,10 @@ func (s *Store) Messages(ctx context.Context, q vezechat.History) (vezechat.Mess
 	if q.Before != 0 && q.After != 0 {
 		return vezechat.MessagePage{}, vezechat.Errorf(vezechat.CodeBadRequest, "give before or after, not both")
 	}
-	if q.AtLeast > 0 {
+	if q.AtLeast > 0 && !s.stored.has(q.AtLeast) {
+		if err := s.maySee(ctx, q.RoomRef); err != nil { // strangers do not make storage wait
+			return vezechat.MessagePage{}, err
+		}
 		s.stored.wait(ctx, q.AtLeast)
 	}
 	sql, from := messagesBefore, vezechat.Seq(math.MaxInt64)
@@ -125,6 +128,17 @@ func (s *Store) Messages(ctx context.Context, q vezechat.History) (vezechat.Mess
 		slices.Reverse(p.Messages)
 	}
 	return p, nil
+}
+
+// maySee returns why a caller may not see what is in a room.
+func (s *Store) maySee(ctx context.Context, ref vezechat.RoomRef) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	a, err := access(ctx, s.pool, selectAccess, ref.Caller, ref.RoomID)
+	if err == nil {
+		err = a.May(ref.Caller, vezechat.ActionSee, s.now())
+	}
+	return translate(err)
 }
 
 // messages runs a statement of accessColumns, head and messageColumns, and

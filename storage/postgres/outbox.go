@@ -67,6 +67,39 @@ func (s *Store) Outbox(ctx context.Context, after int64, limit int) ([]vezechat.
 	return list, translate(err)
 }
 
+const selectShared = `
+SELECT coalesce(max(e.seq), 0)
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS t (room_id, seq, msg_id)
+JOIN events e ON e.room_id = t.room_id AND e.seq = t.seq AND e.msg_id = t.msg_id`
+
+// Shared returns the last place of a run at which the record given is stored, 0
+// when there is none.
+func (s *Store) Shared(ctx context.Context, recs []vezechat.Record) (last vezechat.Seq, err error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var rooms []vezechat.RoomID
+	var seqs []vezechat.Seq
+	var ids []string
+	for _, r := range recs {
+		if room, ok := vezechat.RoomOfSubject(r.Subject); ok {
+			rooms, seqs, ids = append(rooms, room), append(seqs, r.Seq), append(ids, r.ID)
+		}
+	}
+	err = s.pool.QueryRow(ctx, selectShared, rooms, seqs, ids).Scan(&last)
+	return last, translate(err)
+}
+
+const retagOutbox = `
+UPDATE outbox SET tag = DEFAULT`
+
+// Retag gives the entries of the outbox IDs that no log has seen.
+func (s *Store) Retag(ctx context.Context) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	_, err := s.pool.Exec(ctx, retagOutbox)
+	return translate(err)
+}
+
 const rescueIntoOutbox = `
 INSERT INTO outbox (subject, payload, trace)
 SELECT t.subject, t.payload, '{}'

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -61,8 +62,9 @@ WITH after AS (
     UNION ALL SELECT id, name_key, other FROM closed
     ORDER BY other, name_key, id LIMIT $2
 )
-SELECT ` + roomColumns + `, coalesce(u.n, 0)
+SELECT ` + roomColumns + `, coalesce(u.n, 0), t.created_at
 FROM listed l JOIN rooms r ON r.id = l.id JOIN room_heads h ON h.room_id = r.id` + accessTables + unreadTables + `
+LEFT JOIN LATERAL (SELECT n.created_at FROM messages n WHERE n.room_id = r.id ORDER BY n.message_id DESC LIMIT 1) t ON true
 ORDER BY l.other, l.name_key, l.id`
 
 // Rooms implements vezechat.RoomService.
@@ -77,10 +79,11 @@ func (s *Store) Rooms(ctx context.Context, q vezechat.RoomQuery) ([]vezechat.Roo
 	rooms := []vezechat.Room{}
 	a := vezechat.Access{UserID: q.Caller.UserID}
 	unread := 0
-	_, err = pgx.ForEachRow(rows, append(roomFields(&a), &unread), func() error {
+	var last *time.Time
+	_, err = pgx.ForEachRow(rows, append(roomFields(&a), &unread, &last), func() error {
 		if sees(a, q.Caller, s.now()) {
 			room := a.Room
-			room.Role, room.Unread = a.Role, unread
+			room.Role, room.Unread, room.LastAt = a.Role, unread, last
 			rooms = append(rooms, room)
 		}
 		a = vezechat.Access{UserID: q.Caller.UserID}

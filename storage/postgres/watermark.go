@@ -11,6 +11,8 @@ import (
 const (
 	pollEvery  = 40 * time.Millisecond // how often the position is read while somebody waits
 	waitAtMost = 2 * time.Second       // how long somebody waits for storage
+	maxWaiting = 8                     // of the workers that answer for storage
+	farBeyond  = 100_000               // more events than the log takes until its end is looked at again
 )
 
 // watermark is how far the log is known to be stored. The persister of this
@@ -24,6 +26,7 @@ type watermark struct {
 	end     vezechat.Seq // the log's end as last seen, 0: never
 	changed chan struct{}
 	polled  time.Time
+	waiting int
 }
 
 func newWatermark(read func(context.Context) (vezechat.Seq, error)) *watermark {
@@ -55,22 +58,63 @@ func (w *watermark) beyond(seq vezechat.Seq) bool {
 	return w.end > 0 && seq > w.end
 }
 
-// wait returns true when seq is stored, false when it was not in waitAtMost.
+// has reports whether seq is known to be stored.
+func (w *watermark) has(seq vezechat.Seq) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seq >= seq
+}
+
+// enter counts a waiter. It is false when there are enough, or when seq is so far
+// beyond what the log has that waiting were for nothing.
+func (w *watermark) enter(seq vezechat.Seq) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting >= maxWaiting || w.end > 0 && seq > max(w.end, w.seq)+farBeyond {
+		return false
+	}
+	w.waiting++
+	return true
+}
+
+func (w *watermark) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting--
+}
+
+// poll reads the position if it is this caller's turn.
+func (w *watermark) poll(ctx context.Context, turn bool) {
+	if !turn {
+		return
+	}
+	if got, err := w.read(ctx); err == nil {
+		w.raise(got)
+	}
+}
+
+// wait returns true when seq is stored, false when it was not in waitAtMost, or
+// need not be waited for: a question for what the log will not have for years must
+// not hold a worker.
 func (w *watermark) wait(ctx context.Context, seq vezechat.Seq) bool {
 	ctx, cancel := context.WithTimeout(ctx, waitAtMost)
 	defer cancel()
+	stored, _, turn := w.look(seq)
+	w.poll(ctx, turn)
+	if stored || w.has(seq) {
+		return true
+	}
+	if !w.enter(seq) {
+		return false
+	}
+	defer w.leave()
 	for {
-		stored, changed, poll := w.look(seq)
+		stored, changed, turn := w.look(seq)
 		if stored {
 			return true
 		}
-		if poll {
-			if got, err := w.read(ctx); err == nil {
-				w.raise(got)
-				if got >= seq {
-					return true
-				}
-			}
+		if w.poll(ctx, turn); w.has(seq) {
+			return true
 		}
 		t := time.NewTimer(pollEvery)
 		select {

@@ -74,7 +74,7 @@ function quote(li, id, preview) {
     preview = { handle: $(".who", target).textContent, text: $(".text", target).textContent };
   }
   $("b", q).textContent = preview?.handle ?? "";
-  $(":scope > span:last-child", q).textContent = preview ? (preview.text || "message is gone").replace(/\s+/g, " ").slice(0, 120) : "an earlier message";
+  $(":scope > span:last-child", q).textContent = preview ? render((preview.text ?? "").replace(/\s+/g, " ")).textContent.slice(0, 120) || "message is gone" : "an earlier message";
   if (!preview && !target) fetchOne(id).then((m) => { if (m) quote(li, id, m); }).catch(() => {});
 }
 

@@ -163,7 +163,7 @@ function member(e) {
   if (e.type === "room.member.joined") people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role });
   else if (/left|kicked|banned/.test(e.type)) {
     people.delete(e.user_id);
-    if (e.user_id === page.me) location.href = page.base + "/rooms";
+    if (e.user_id === page.me && !out) location.href = page.base + "/rooms";
   } else if (e.type === "room.updated" && e.name) $(".roomhead h1").textContent = e.name;
   else if (e.type === "room.archived") location.reload();
   roster();
@@ -270,10 +270,11 @@ document.addEventListener("click", (e) => {
   if (!e.target.closest("#roster")) $("#roster").open = false;
 });
 $("#help-open").addEventListener("click", () => $("#help").showModal());
+let out = false; // the form leads away, not its event
 $("#leave")?.addEventListener("submit", async (e) => {
   e.preventDefault();
   const form = e.target;
-  if (await sure("Leave this room?", "You can come back if it is open to you.", "Leave")) form.submit();
+  if (out = await sure("Leave this room?", "You can come back if it is open.", "Leave")) form.submit();
 });
 
 // ---- begin

@@ -43,7 +43,7 @@ if (page.me) {
   connection(client);
   client.on("event", (e) => {
     if (!card(e.room_id)) return;
-    if (e.type === "room.member.left" || e.type === "room.member.kicked") { if (e.user_id === page.me) card(e.room_id).remove(); return; }
+    if (/member.(left|kicked)/.test(e.type)) { if (e.user_id === page.me) card(e.room_id).remove(); return; }
     if (e.type !== "chat.message.created") return;
     touch(e.room_id, e.at);
     if (e.user_id === page.me) return;

@@ -76,7 +76,7 @@ export function connection(client) {
       if (err.status !== 401) return;
       client.close();
       box.dataset.state = "closed";
-      text.textContent = "Session ended: sign in again";
+      text.textContent = "Sign in again";
     });
   });
 }

@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+const qnet = "X-Qnet-Hop"
+
+// A message's way is one trace, from the request or the socket over the log to
+// storage and the mirror, below the span that the client brought; the event in
+// Redis has the trace and the X-QNet headers.
+func TestTrace_OneWay(t *testing.T) {
+	t.Parallel()
+	h := shared(t)
+	room, _ := h.globalRoom(t)
+	tok := h.token(t, fresh("ada"), "chat.read chat.write")
+	cli := redisCLI(t, h.file(t))
+	for i, way := range []string{"HTTP", "socket"} {
+		t.Run(way, func(t *testing.T) {
+			trace := fmt.Sprintf("%032x", 0xabc0+i)
+			header := http.Header{"Authorization": {"Bearer " + tok}, "Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}, "X-Qnet-Hop": {"helm-7"}}
+			text := "traced " + way
+			if way == "HTTP" {
+				post(t, fmt.Sprintf("%s/rooms/%d/messages?text=%s", h.url, room, strings.ReplaceAll(text, " ", "+")), header)
+			} else {
+				sendBySocket(t, h, header, room, text)
+			}
+			var event string
+			eventually(t, "the event is in Redis", func() bool {
+				for l := range strings.Lines(cli("XREVRANGE", "veze.chat", "+", "-", "COUNT", "100")) {
+					if strings.Contains(l, text) {
+						event = l
+						return true
+					}
+				}
+				return false
+			})
+			var e struct {
+				Trace struct {
+					Traceparent string
+					QNet        map[string]string
+				}
+			}
+			if err := json.Unmarshal([]byte(event), &e); err != nil || !strings.Contains(e.Trace.Traceparent, trace) || e.Trace.QNet[qnet] != "helm-7" {
+				t.Errorf("the event's trace is %+v, %v: %s", e.Trace, err, event)
+			}
+			chain(t, trace)
+		})
+	}
+}
+
+// chain waits for the spans of a way, each below another of the trace.
+func chain(t *testing.T, trace string) {
+	t.Helper()
+	has := func(word string) bool {
+		for _, s := range world.spans.of(trace) {
+			if strings.Contains(s.name, word) {
+				return true
+			}
+		}
+		return false
+	}
+	eventually(t, "spans of append, store and mirror", func() bool { return has("append") && has("store") && has("mirror") })
+	spans := world.spans.of(trace)
+	known := map[string]bool{"00f067aa0ba902b7": true}
+	for _, s := range spans {
+		known[s.id] = true
+	}
+	for _, s := range spans {
+		if !known[s.parent] {
+			t.Errorf("%s hangs in the air, below %s: %v", s.name, s.parent, spans)
+		}
+	}
+	t.Logf("%d spans: %v", len(spans), spans)
+}
+
+func post(t *testing.T, url string, header http.Header) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusCreated {
+		t.Fatalf("%d %s", resp.StatusCode, b)
+	}
+}
+
+func sendBySocket(t *testing.T, h *hub, header http.Header, room int64, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(h.url, "http")+"/ws", header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	if err := ws.WriteJSON(map[string]any{"type": "send", "ref": 1, "room_id": room, "text": text, "nonce": "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	_ = ws.SetReadDeadline(time.Now().Add(15 * time.Second))
+	for {
+		var f map[string]any
+		if err := ws.ReadJSON(&f); err != nil {
+			t.Fatal(err)
+		}
+		if f["type"] == "ok" || f["type"] == "error" {
+			if f["type"] == "error" {
+				t.Fatal(f)
+			}
+			return
+		}
+	}
+}
+
+// Metrics tell how far storage and the mirror are behind, and how long delivery
+// takes (of one event in eight).
+func TestTrace_Metrics(t *testing.T) {
+	t.Parallel()
+	h := shared(t)
+	room, _ := h.globalRoom(t)
+	a := signIn(t, h.url, fresh("ada"))
+	a.join(room)
+	admin := h.admin(t)
+	eventually(t, "deliveries are counted", func() bool {
+		if _, err := admin.Send(t.Context(), roomID(room), "counted", fresh("n")); err != nil {
+			t.Fatal(err)
+		}
+		return !strings.Contains(curl(t, h, admin.Token, "/metrics").raw, "\nvezechat_edge_delivery_seconds_count 0\n")
+	})
+	out := curl(t, h, admin.Token, "/metrics").raw
+	for _, name := range []string{"vezechat_edge_delivery_seconds_count", "vezechat_storage_lag_", "vezechat_bridge_redis_lag_", "vezechat_edge_request_seconds"} {
+		if !strings.Contains(out, "\n"+name) {
+			t.Errorf("/metrics has no %s", name)
+		}
+	}
+}
