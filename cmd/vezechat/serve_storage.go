@@ -58,7 +58,7 @@ func (h *hub) patiently(ctx context.Context, what string, fn func(context.Contex
 		err := fn(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // being stopped is no failure
 		case vezechat.CodeOf(err) != vezechat.CodeUnavailable:
 			return err
 		}

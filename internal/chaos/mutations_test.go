@@ -12,7 +12,7 @@ import (
 )
 
 // mutationFlag names what is broken on purpose.
-var mutationFlag = flag.String("mutation", "", "names of mutations, separated by commas, or all: the attack must find each") //nolint:gochecknoglobals // see above
+var mutationFlag = flag.String("mutation", "", "names of mutations, separated by commas, or all: the attack must find each")
 
 // edit replaces one piece of a source file by another.
 type edit struct {
@@ -117,6 +117,8 @@ func (m mutation) with(e edit) mutation {
 
 // The attack finds what is broken. This takes a minute for each mutation, so it
 // is run only when asked: go test ./internal/chaos -run TestMutations -v -timeout 60m -args -mutation=all
+//
+//nolint:paralleltest // one attack at a time
 func TestMutations(t *testing.T) {
 	if *mutationFlag == "" {
 		t.Skip("no -mutation=all, or names")

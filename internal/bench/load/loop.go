@@ -43,6 +43,7 @@ type Loop struct {
 	Latency    Hist // from due to delivery, of messages due after Since
 	AckLatency Hist
 	Since      int64 // ns: earlier messages are counted and not timed
+	Last       int64 // ns: when the last delivery came
 	Track      bool  // keep cursors
 
 	// OnAck is called for each answer to a message.

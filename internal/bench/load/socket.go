@@ -256,6 +256,7 @@ func (s *Socket) deliver(b []byte) {
 		}
 		s.mark(n)
 		s.l.Delivered++
+		s.l.Last = now
 		if n >= s.from && s.state == stateJoined && !s.Room.refused[n] {
 			s.l.missing--
 		}

@@ -218,6 +218,31 @@ func CPU(pids ...int) (total time.Duration, err error) {
 	return total, nil
 }
 
+// Busy is the processor time that the whole machine has used so far, what a
+// hypervisor took away included, of /proc/stat.
+func Busy() (time.Duration, error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	f := strings.Fields(line)
+	if len(f) < 9 || f[0] != "cpu" {
+		return 0, errors.New("/proc/stat has no first line as expected")
+	}
+	var total int64
+	for i, v := range f[1:9] { // user nice system idle iowait irq softirq steal
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		if i != 3 && i != 4 {
+			total += n
+		}
+	}
+	return time.Duration(total) * (time.Second / 100), nil
+}
+
 // RSS is the resident memory of processes, in bytes.
 func RSS(pids ...int) (total int64, err error) {
 	for _, pid := range pids {

@@ -29,7 +29,8 @@ type Plot struct {
 }
 
 // Ramps makes the plots of a ramp: deliveries a second, and p99, over the rate
-// that was asked for; medians of the rounds.
+// that was asked for; medians of the rounds. Steps in which something was lost are
+// not shown.
 func (r *Result) Ramps(work string) []Plot {
 	speed := Plot{Title: work + ": deliveries a second", X: "messages asked for a second", Y: "deliveries a second"}
 	delay := Plot{Title: work + ": latency", X: "messages asked for a second", Y: "p99, ms"}
@@ -40,6 +41,9 @@ func (r *Result) Ramps(work string) []Plot {
 				continue
 			}
 			for _, s := range run.Steps {
+				if s.Lost != 0 {
+					continue
+				}
 				deliveries[s.Rate] = append(deliveries[s.Rate], s.Deliveries)
 				p99[s.Rate] = append(p99[s.Rate], s.P99)
 			}

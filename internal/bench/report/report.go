@@ -40,6 +40,7 @@ type Step struct {
 	P99        float64 `json:"p99_ms"`
 	Cores      float64 `json:"cores"`
 	Load       float64 `json:"load_cores"` // of the generator
+	Other      float64 `json:"other_cores"`
 	Lost       int64   `json:"lost"`
 }
 
@@ -53,6 +54,12 @@ type Budget struct {
 	Theirs  string  `json:"theirs"` // the target's metric, when it is another one
 	Why     string  `json:"why"`
 }
+
+// OtherCores is the metric of what neither server nor generator used.
+const OtherCores = "other_cores"
+
+// Quiet is how much others may have of the machine before a run is doubtful.
+const Quiet = 0.15
 
 // Hub is the target that budgets are about.
 const Hub = "vezechat"

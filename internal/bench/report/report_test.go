@@ -59,6 +59,19 @@ func TestResult_TableJudges(t *testing.T) {
 	}
 }
 
+// Figures of a machine that was busy with something else look like any others.
+func TestResult_TableDoubtsWhatOthersDisturbed(t *testing.T) {
+	t.Parallel()
+	r := sample()
+	r.Runs[1].Metrics[report.OtherCores] = 0.7
+	r.Runs[2].Metrics[report.OtherCores] = 0.1
+	var out strings.Builder
+	r.Table(&out, nil)
+	if want := "during 1 of 7 runs: a peer <&> round 1 (0.70)"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in %s", want, out.String())
+	}
+}
+
 func TestMedian(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

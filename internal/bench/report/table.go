@@ -31,6 +31,20 @@ func (r *Result) Table(w io.Writer, budgets []Budget) {
 		}
 	}
 	r.budgets(w, budgets)
+	r.doubts(w)
+}
+
+// doubts names the runs that others disturbed.
+func (r *Result) doubts(w io.Writer) {
+	var list []string
+	for _, run := range r.Runs {
+		if v := run.Metrics[OtherCores]; v > Quiet {
+			list = append(list, fmt.Sprintf("%s %s round %d (%s)", run.Work, run.Target, run.Round, figure(v)))
+		}
+	}
+	if len(list) > 0 {
+		fmt.Fprintf(w, "\n**Doubtful**: others used more than %v cores during %d of %d runs: %s\n", Quiet, len(list), len(r.Runs), strings.Join(list, ", "))
+	}
 }
 
 func (r *Result) metrics(work string) []string {

@@ -49,7 +49,7 @@ const faster = 1.3
 const idleSteps = 2
 
 // ramp finds the most deliveries a second with p99 up to a limit, and at any
-// latency.
+// latency. A step in which something was lost counts for neither.
 func (w *World) ramp(ctx context.Context, target string, rooms, sockets int, first, limit float64) (figures, error) {
 	return w.within(ctx, target, rooms, sockets, true, func(c *crowd) (f figures, err error) {
 		if err := c.calm(first); err != nil {
@@ -64,34 +64,36 @@ func (w *World) ramp(ctx context.Context, target string, rooms, sockets int, fir
 				return f, err
 			}
 			f.steps = append(f.steps, report.Step{Rate: rate, Deliveries: m["deliveries_per_s"], P50: m["p50_ms"], P99: m["p99_ms"],
-				Cores: m["cores"], Load: m["load_cores"], Lost: int64(m["lost"])})
+				Cores: m["cores"], Load: m["load_cores"], Other: m[report.OtherCores], Lost: int64(m["lost"])})
 			whole := m["lost"] == 0 && m["thrown_out"] == 0
-			if whole && m["p99_ms"] <= limit {
+			if !whole {
+				f.metrics["broke_at_msg_per_s"] = rate
+				break
+			}
+			if m["p99_ms"] <= limit {
 				inTime = max(inTime, m["deliveries_per_s"])
 			}
-			switch {
-			case !whole:
-				f.metrics["broke_at_msg_per_s"] = rate
-			case m["deliveries_per_s"] > 1.02*best:
+			if m["deliveries_per_s"] > 1.02*best {
 				late = 0
-			case m["p99_ms"] > limit:
+			} else if m["p99_ms"] > limit {
 				late++
 			}
 			best = max(best, m["deliveries_per_s"])
-			if !whole || late >= idleSteps {
+			if late >= idleSteps {
 				break
 			}
 		}
 		f.metrics["best_in_time"], f.metrics["best"] = inTime, best
-		f.metrics["load_cores_most"] = most(f.steps)
+		f.metrics["load_cores_most"], f.metrics[report.OtherCores] = shares(f.steps)
 		return f, nil
 	})
 }
 
-// most is the generator's largest share of its core: near 1 it was the limit.
-func most(steps []report.Step) (share float64) {
+// shares are the generator's largest share of its core (near 1 it was the limit),
+// and the largest that others had.
+func shares(steps []report.Step) (generator, others float64) {
 	for _, s := range steps {
-		share = max(share, s.Load)
+		generator, others = max(generator, s.Load), max(others, s.Other)
 	}
-	return share
+	return generator, others
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat/internal/bench/proc"
+	"vezeuniqverse.com/vezechat/internal/bench/report"
 )
 
 // spare is how many files a process needs besides its sockets.
@@ -73,7 +74,7 @@ func (w *World) connect(ctx context.Context, target string) (figures, error) {
 		s, n := to.at.Sub(from.at).Seconds(), float64(len(c.socks))
 		f.metrics = map[string]float64{
 			"cpu_us_per_connect": (to.cpu - from.cpu).Seconds() * 1e6 / n, "seconds": s, "per_s": n / s,
-			"load_cores": (to.load - from.load).Seconds() / s,
+			"load_cores": (to.load - from.load).Seconds() / s, report.OtherCores: between(from, to)[report.OtherCores],
 		}
 		return f, err
 	})
@@ -127,7 +128,7 @@ func (w *World) resume(ctx context.Context, target string) (figures, error) {
 		f.metrics = map[string]float64{
 			"seconds": to.at.Sub(from.at).Seconds(), "joined_s": joined, "resumed_events": float64(to.delivered - from.delivered),
 			"cpu_us_per_socket": (to.cpu - from.cpu).Seconds() * 1e6 / float64(w.Scale.Back),
-			"load_cores":        (to.load - from.load).Seconds() / to.at.Sub(from.at).Seconds(),
+			"load_cores":        (to.load - from.load).Seconds() / to.at.Sub(from.at).Seconds(), report.OtherCores: between(from, to)[report.OtherCores],
 		}
 		c.faults(f.metrics, before, 0)
 		return f, err

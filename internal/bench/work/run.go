@@ -9,6 +9,7 @@ import (
 
 	"vezeuniqverse.com/vezechat/internal/bench/load"
 	"vezeuniqverse.com/vezechat/internal/bench/proc"
+	"vezeuniqverse.com/vezechat/internal/bench/report"
 )
 
 const (
@@ -74,6 +75,7 @@ func (c *crowd) stopped() bool { return c.ctx.Err() != nil }
 type sample struct {
 	at        time.Time
 	cpu, load time.Duration
+	busy      time.Duration // the whole machine
 	delivered int64
 	sent      int64
 }
@@ -84,7 +86,11 @@ func (c *crowd) sample() (sample, error) {
 		return sample{}, fmt.Errorf("the server has ended: %w\n%s", err, c.s.logs())
 	}
 	own, err := proc.CPU(os.Getpid())
-	return sample{time.Now(), cpu, own, c.l.Delivered, c.l.Sent}, err
+	if err != nil {
+		return sample{}, err
+	}
+	busy, err := proc.Busy()
+	return sample{time.Now(), cpu, own, busy, c.l.Delivered, c.l.Sent}, err
 }
 
 // measure sends at a rate for a window, and tells what that took. Latencies are
@@ -99,6 +105,7 @@ func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64,
 	if err != nil {
 		return nil, err
 	}
+	began := c.l.Now()
 	if err := c.l.Rate(c.socks, rate, window, c.stopped); err != nil {
 		return nil, err
 	}
@@ -113,6 +120,9 @@ func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64,
 		return nil, c.ctx.Err()
 	}
 	m := between(from, to)
+	if took := c.l.Last - began; took > 0 { // not the time in which nothing more came
+		m["deliveries_per_s"] = float64(to.delivered-from.delivered) / time.Duration(took).Seconds()
+	}
 	m["p50_ms"], m["p99_ms"], m["max_ms"] = ms(c.l.Latency.At(0.5)), ms(c.l.Latency.At(0.99)), ms(c.l.Latency.Max())
 	if c.l.AckLatency.N() > 0 {
 		m["ack_p99_ms"] = ms(c.l.AckLatency.At(0.99))
@@ -121,12 +131,16 @@ func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64,
 	return m, nil
 }
 
+// between is what happened from one sample to the next. OtherCores is what others
+// took of the machine, PostgreSQL included: a figure that it disturbed is no
+// figure.
 func between(from, to sample) map[string]float64 {
 	s := to.at.Sub(from.at).Seconds()
 	cpu := (to.cpu - from.cpu).Seconds()
 	m := map[string]float64{
 		"cores": cpu / s, "load_cores": (to.load - from.load).Seconds() / s,
 		"deliveries_per_s": float64(to.delivered-from.delivered) / s,
+		report.OtherCores:  max(0, (to.busy-from.busy-(to.cpu-from.cpu)-(to.load-from.load)).Seconds()/s),
 	}
 	if n := to.delivered - from.delivered; n > 0 {
 		m["cpu_us_per_delivery"] = cpu * 1e6 / float64(n)

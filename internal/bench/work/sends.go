@@ -14,6 +14,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/bench/load"
 	"vezeuniqverse.com/vezechat/internal/bench/proc"
+	"vezeuniqverse.com/vezechat/internal/bench/report"
 )
 
 const senders = 64
@@ -50,7 +51,7 @@ func (w *World) sends(ctx context.Context, target string) (figures, error) {
 		f.metrics = map[string]float64{
 			"per_s": float64(acked) / w.Scale.Window.Seconds(), "p50_ms": ms(c.l.AckLatency.At(0.5)), "p99_ms": ms(c.l.AckLatency.At(0.99)),
 			"max_ms": ms(c.l.AckLatency.Max()), "cpu_us_per_message": (to.cpu - from.cpu).Seconds() * 1e6 / max(1, n),
-			"cores": (to.cpu - from.cpu).Seconds() / s, "load_cores": (to.load - from.load).Seconds() / s,
+			"cores": (to.cpu - from.cpu).Seconds() / s, "load_cores": (to.load - from.load).Seconds() / s, report.OtherCores: between(from, to)[report.OtherCores],
 		}
 		c.faults(f.metrics, before, missing)
 		return f, nil
