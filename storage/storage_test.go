@@ -18,6 +18,7 @@ func TestRole_StoresTheLogAndPublishesTheOutbox(t *testing.T) {
 	w.log.change(func() { w.log.silent = 1 }) // the first of the outbox is kept, its answer lost
 	p := w.running()
 	w.makeRoom("second")
+	w.until("the silent append", func() bool { w.log.mu.Lock(); defer w.log.mu.Unlock(); return w.log.silent == 0 })
 	w.say("after")
 	w.storedAll()
 	w.once()
