@@ -244,3 +244,49 @@ func TestRole_StandbyIsNotReadyBeforeTheLogIsChecked(t *testing.T) {
 	}
 	w.storedAll()
 }
+
+// The log loses its tail again and again under a writer that runs, while commands
+// fill the outbox: the publisher sends nothing under an ID that is being replaced.
+func TestRole_LogLosesItsTailUnderTheWriter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pgtest.URL(t))
+	var want []string
+	w.running()
+	for round := range 5 {
+		for i := range 10 {
+			want = append(want, fmt.Sprint(round, "-", i))
+			w.say(want[len(want)-1])
+		}
+		w.storedAll()
+		epoch := w.log.epochNow()
+		w.log.change(func() {
+			n := len(w.log.recs) - 8
+			w.log.recs, w.log.last = w.log.recs[:n], w.log.recs[n-1].Seq
+		})
+		w.makeRoom(fmt.Sprint("room ", round))
+		w.until("the new epoch", func() bool { return w.log.epochNow() > epoch })
+		w.storedAll()
+		w.once()
+	}
+	if n := w.outboxEvents(); n != 12 {
+		t.Errorf("%d events of commands are stored, want 2 of each of 6 rooms", n)
+	}
+	if got := w.texts(); !slices.Equal(got, want) {
+		t.Errorf("stored %q", got)
+	}
+}
+
+func (l *memLog) epochNow() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch
+}
+
+// outboxEvents counts what commands have said and the log has brought back.
+func (w *world) outboxEvents() (n int) {
+	w.t.Helper()
+	if err := w.pool.QueryRow(w.t.Context(), `SELECT count(*) FROM events WHERE msg_id LIKE 'outbox-%'`).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
