@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -155,8 +156,11 @@ func readFrame(br *bufio.Reader) (f wsFrame, err error) {
 		_, err = io.ReadFull(br, b[:])
 		n = binary.BigEndian.Uint64(b[:])
 	}
-	if err != nil || n > 1<<24 {
-		return f, fmt.Errorf("length %d: %v", n, err)
+	if err != nil {
+		return f, err
+	}
+	if n > 1<<24 {
+		return f, fmt.Errorf("a frame of %d bytes", n)
 	}
 	f.payload = make([]byte, n)
 	_, err = io.ReadFull(br, f.payload)
@@ -254,7 +258,7 @@ func (c *ws) ended() []wsFrame {
 	c.await("the end", func() bool { return c.end != nil })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.end != nil && c.end != io.EOF {
+	if c.end != nil && !errors.Is(c.end, io.EOF) {
 		c.t.Errorf("the connection ended with %v after %v", c.end, c.frames)
 	}
 	return slices.Clone(c.frames)

@@ -12,6 +12,8 @@ import (
 
 // TestShots_EveryPage writes pictures of all pages to the folder VEZE_SHOTS, to
 // be looked at; without it only checks that no page scrolls sideways.
+//
+//nolint:paralleltest // one after the other
 func TestShots_EveryPage(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, func(h *hub, w http.ResponseWriter, r *http.Request) { servePage(h, w, r) })

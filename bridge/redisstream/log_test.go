@@ -71,7 +71,7 @@ func (l *memLog) Read(ctx context.Context, after vezechat.Seq, limit int, fn fun
 		l.mu.Unlock()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // being stopped is no failure
 		case after > last:
 			return &vezechat.BehindError{After: after, Last: last}
 		case after < first-1:

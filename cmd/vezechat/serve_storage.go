@@ -26,7 +26,7 @@ func (h *hub) storagePart() part {
 		if err := h.patiently(ctx, "migrate", func(ctx context.Context) error { return migrate(ctx, h.DatabaseURL) }); err != nil {
 			return err
 		}
-		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg})
+		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.HasRoom})
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (h *hub) patiently(ctx context.Context, what string, fn func(context.Contex
 		err := fn(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // being stopped is no failure
 		case vezechat.CodeOf(err) != vezechat.CodeUnavailable:
 			return err
 		}

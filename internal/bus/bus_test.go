@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +132,17 @@ func connect(t *testing.T, url string) *bus.Bus {
 	}
 	t.Cleanup(b.Close)
 	return b
+}
+
+func TestHasRoom(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	mustAppend(t, b, 11, "a")
+	for room, want := range map[vezechat.RoomID]bool{11: true, 1: false, 111: false} {
+		if got, err := b.HasRoom(t.Context(), room); got != want || err != nil {
+			t.Errorf("room %d: %v, %v", room, got, err)
+		}
+	}
 }
 
 func TestDirect(t *testing.T) {
@@ -358,6 +370,32 @@ func TestCall_AnswerWithoutConnection(t *testing.T) {
 	until(t, func() bool { return strings.Contains(log.String(), "answer not sent") })
 	if strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("logged:\n%s", log.String())
+	}
+}
+
+// An answer that a killed process owes is given by the next one.
+func TestAsk_AgainWhenAnAnswerStaysOut(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	s, err := b.Serve("test", "1.0.0", 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	var asked atomic.Int32
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) }) // before s is closed
+	if err := bus.Handle(s, "test", "once", func(context.Context, question) (answer, error) {
+		if asked.Add(1) == 1 {
+			<-end // as good as killed
+		}
+		return answer{"here"}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := bus.Ask[question, answer](t.Context(), b, "test", "once", question{})
+	if err != nil || a.Text != "here" || asked.Load() != 2 {
+		t.Fatalf("%+v, %v, asked %d times", a, err, asked.Load())
 	}
 }
 

@@ -31,21 +31,6 @@ func (b *Bus) After(ctx context.Context, subject string, after vezechat.Seq, lim
 	return collect(it, err)
 }
 
-// At returns the record at a place.
-func (b *Bus) At(ctx context.Context, seq vezechat.Seq) (vezechat.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, directTimeout)
-	defer cancel()
-	it, err := jetstreamext.GetBatch(ctx, b.js, vezechat.StreamChat, 1, jetstreamext.GetBatchSeq(uint64(max(seq, 1))))
-	got, err := collect(it, err)
-	if err != nil {
-		return vezechat.Record{}, err
-	}
-	if len(got) == 0 || got[0].Seq != seq {
-		return vezechat.Record{}, vezechat.Errorf(vezechat.CodeNotFound, "the log has no record %d", seq)
-	}
-	return got[0], nil
-}
-
 // Heads returns the last record's place for each subject that has one in the log.
 func (b *Bus) Heads(ctx context.Context, subjects []string) (map[string]vezechat.Seq, error) {
 	heads := make(map[string]vezechat.Seq, len(subjects))
@@ -59,19 +44,6 @@ func (b *Bus) Heads(ctx context.Context, subjects []string) (map[string]vezechat
 		}
 	}
 	return heads, nil
-}
-
-// PrevOf returns the place of the last record of a subject before seq, 0 when the
-// log has none.
-func (b *Bus) PrevOf(ctx context.Context, subject string, seq vezechat.Seq) (vezechat.Seq, error) {
-	if seq <= 1 {
-		return 0, nil
-	}
-	records, err := b.lastFor(ctx, []string{subject}, jetstreamext.GetLastMsgsUpToSeq(uint64(seq)-1))
-	if err != nil || len(records) == 0 {
-		return 0, err
-	}
-	return records[0].Seq, nil
 }
 
 func (b *Bus) lastFor(ctx context.Context, subjects []string, opts ...jetstreamext.GetLastForOpt) ([]vezechat.Record, error) {

@@ -36,7 +36,13 @@ type Live struct {
 	seed   maphash.Seed
 
 	mu   sync.Mutex // guards subs
-	subs map[vezechat.RoomID][2]*nats.Subscription
+	subs map[vezechat.RoomID]roomSubs
+}
+
+// roomSubs are the subscriptions to a room.
+type roomSubs struct {
+	live, soft *nats.Subscription
+	known      bool // the server has answered since they were made
 }
 
 // liveQueue is how many live messages may wait for one shard. When it is full
@@ -46,7 +52,7 @@ const liveQueue = 16 << 10
 // Live opens the feed with a number of shards. It starts when Run is called.
 // A bus has one.
 func (b *Bus) Live(h LiveHandler, shards int) *Live {
-	l := &Live{bus: b, h: h, seed: maphash.MakeSeed(), subs: map[vezechat.RoomID][2]*nats.Subscription{}}
+	l := &Live{bus: b, h: h, seed: maphash.MakeSeed(), subs: map[vezechat.RoomID]roomSubs{}}
 	for range max(1, shards) {
 		l.shards = append(l.shards, make(chan *nats.Msg, liveQueue))
 	}
@@ -94,42 +100,59 @@ func (l *Live) dispatch(m *nats.Msg) {
 
 // Join subscribes to a room and returns when the server it is connected to knows;
 // other servers of a cluster may learn it a little later, which is why whoever
-// joins must look at the room's head again. Joining twice is harmless.
+// joins must look at the room's head again. Joining twice is harmless, and after
+// an error is how to try again.
 func (l *Live) Join(room vezechat.RoomID) error {
-	l.mu.Lock()
-	if _, ok := l.subs[room]; ok {
-		l.mu.Unlock()
-		return nil
-	}
-	ch := l.shards[maphash.Comparable(l.seed, room)%uint64(len(l.shards))]
-	live, err := l.bus.live.ChanSubscribe(vezechat.LiveRoomSubject(room), ch)
-	if err == nil {
-		var soft *nats.Subscription
-		if soft, err = l.bus.live.ChanSubscribe(vezechat.SoftRoomSubject(room), ch); err == nil {
-			l.subs[room] = [2]*nats.Subscription{live, soft}
-		} else {
-			_ = live.Unsubscribe()
-		}
-	}
-	l.mu.Unlock()
+	subs, err := l.subscribe(room)
 	if err != nil {
 		return unavailable(err, "cannot listen to the room now")
+	}
+	if subs.known {
+		return nil
 	}
 	if err := l.bus.live.FlushTimeout(2 * time.Second); err != nil {
 		return unavailable(err, "cannot listen to the room now")
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subs[room] == subs { // nobody has left and come back meanwhile
+		subs.known = true
+		l.subs[room] = subs
+	}
 	return nil
+}
+
+// subscribe returns the subscriptions to a room, and makes them if there are none.
+func (l *Live) subscribe(room vezechat.RoomID) (roomSubs, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok := l.subs[room]; ok {
+		return s, nil
+	}
+	ch := l.shards[maphash.Comparable(l.seed, room)%uint64(len(l.shards))]
+	live, err := l.bus.live.ChanSubscribe(vezechat.LiveRoomSubject(room), ch)
+	if err != nil {
+		return roomSubs{}, err
+	}
+	soft, err := l.bus.live.ChanSubscribe(vezechat.SoftRoomSubject(room), ch)
+	if err != nil {
+		_ = live.Unsubscribe() // the connection has closed
+		return roomSubs{}, err
+	}
+	s := roomSubs{live: live, soft: soft}
+	l.subs[room] = s
+	return s, nil
 }
 
 // Leave ends the subscription to a room.
 func (l *Live) Leave(room vezechat.RoomID) {
 	l.mu.Lock()
-	subs, ok := l.subs[room]
+	s, ok := l.subs[room]
 	delete(l.subs, room)
 	l.mu.Unlock()
 	if ok {
-		_ = subs[0].Unsubscribe() // an error means that the connection has closed
-		_ = subs[1].Unsubscribe()
+		_ = s.live.Unsubscribe() // an error means that the connection has closed
+		_ = s.soft.Unsubscribe()
 	}
 }
 

@@ -169,6 +169,26 @@ func Call[Req, Resp any](ctx context.Context, b *Bus, noun, verb string, req Req
 	return resp, err
 }
 
+// askEvery is how long Ask waits for one answer: longer than any quick question
+// takes, and much shorter than its caller waits.
+const askEvery = 3 * time.Second
+
+// Ask is Call for questions that may be asked twice: when an answer stays out, as
+// when the process that was to give it was killed, it asks again.
+func Ask[Req, Resp any](ctx context.Context, b *Bus, noun, verb string, req Req) (resp Resp, err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxCallTimeout)
+	defer cancel()
+	for {
+		once, done := context.WithTimeout(ctx, askEvery)
+		resp, err = Call[Req, Resp](once, b, noun, verb, req)
+		late := once.Err() != nil && ctx.Err() == nil
+		done()
+		if !late || vezechat.CodeOf(err) != vezechat.CodeUnavailable {
+			return resp, err
+		}
+	}
+}
+
 func call[Req, Resp any](ctx context.Context, b *Bus, noun, verb string, req Req) (resp Resp, err error) {
 	data, err := json.Marshal(req)
 	if err != nil {

@@ -128,6 +128,20 @@ func (b *Bus) State(ctx context.Context) (vezechat.LogState, error) {
 	return stateOf(st.CachedInfo()), nil
 }
 
+// HasRoom reports whether the log has events of a room, by its leader's word.
+func (b *Bus) HasRoom(ctx context.Context, id vezechat.RoomID) (bool, error) {
+	subject := vezechat.RoomSubject(id)
+	st, err := b.js.Stream(ctx, vezechat.StreamChat)
+	if err != nil {
+		return false, unavailable(err, "the log does not answer")
+	}
+	info, err := st.Info(ctx, jetstream.WithSubjectFilter(subject))
+	if err != nil {
+		return false, unavailable(err, "the log does not answer")
+	}
+	return info.State.Subjects[subject] > 0, nil
+}
+
 func stateOf(i *jetstream.StreamInfo) vezechat.LogState {
 	return vezechat.LogState{
 		Epoch: i.Config.Metadata[vezechat.MetaEpoch],

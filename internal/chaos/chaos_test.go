@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The flags of a run: `make chaos` sets them.
-var ( //nolint:gochecknoglobals // flags of a test binary have nowhere else to be
+var ( // flags of a test binary have nowhere else to be
 	seedFlag     = flag.Uint64("seed", 0, "of the schedule and the load; 0: by the clock")
 	durationFlag = flag.Duration("duration", 25*time.Second, "of the load")
 	usersFlag    = flag.Int("users", 24, "with a socket each")
@@ -24,6 +24,8 @@ var ( //nolint:gochecknoglobals // flags of a test binary have nowhere else to b
 
 // The promises of DESIGN.md hold while every part is killed. Without flags this is
 // the short form, each part once; `make chaos` is the long one.
+//
+//nolint:paralleltest // measures times, with the machine to itself
 func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the hub is not attacked")
@@ -65,7 +67,7 @@ func needServers(t *testing.T) {
 		if err == nil {
 			continue
 		}
-		if os.Getenv("CI") != "" { //nolint:forbidigo // tells whether a missing server is a failure
+		if os.Getenv("CI") != "" { // tells whether a missing server is a failure
 			t.Fatal(err)
 		}
 		t.Skipf("not attacked: %v", err)

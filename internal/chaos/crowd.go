@@ -159,15 +159,15 @@ func (c *crowd) newClient(ctx context.Context, handle string, n uint64) (*client
 	return p, err
 }
 
-func (p *client) see(rooms ...int64) {
+func (c *client) see(rooms ...int64) {
 	for _, id := range rooms {
-		p.screens[id] = &screen{user: p.handle, room: id}
+		c.screens[id] = &screen{user: c.handle, room: id}
 	}
 }
 
 // fromStart is whether a screen that has no cursor yet asks for the whole room:
 // those of every third room do, and those of latecomers.
-func (p *client) fromStart(s *screen) bool { return p.whole || s.room%3 == 0 }
+func (c *client) fromStart(s *screen) bool { return c.whole || s.room%3 == 0 }
 
 // awaitJoined waits until everybody is in their rooms.
 func (c *crowd) awaitJoined(ctx context.Context) error {

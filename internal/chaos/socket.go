@@ -213,7 +213,8 @@ func (c *client) dial(ctx context.Context, edge string) (*conn, error) {
 	}
 	d.NetDialContext = nd.DialContext
 	url := "ws" + strings.TrimPrefix(edge, "http") + "/ws"
-	ws, resp, err := d.DialContext(ctx, url, http.Header{"Authorization": {"Bearer " + c.token}})
+	ws, resp, err := d.DialContext( //nolint:bodyclose // the library has read and closed it
+		ctx, url, http.Header{"Authorization": {"Bearer " + c.token}})
 	if err != nil {
 		if resp != nil && resp.StatusCode < 500 {
 			c.crowd.notes.find(promiseProto, "%s was refused the upgrade with %s", c.handle, resp.Status)
@@ -245,14 +246,6 @@ func (c *client) joinAll(cn *conn) error {
 		rooms = append(rooms, joinRoom{RoomID: id})
 	}
 	return cn.write(map[string]any{"type": "join", "ref": "join", "epoch": c.crowd.epochNow(), "rooms": rooms})
-}
-
-func (c *client) join(cn *conn, s *screen) error {
-	m := map[string]any{"type": "join", "ref": "join", "room_id": s.room, "epoch": c.crowd.epochNow()}
-	if after := s.ask(c.fromStart(s)); after != nil {
-		m["after"] = *after
-	}
-	return cn.write(m)
 }
 
 // later joins a room again after a while, if the connection is still there.

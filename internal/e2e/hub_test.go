@@ -169,7 +169,7 @@ func own(t *testing.T, o hubOptions) *hub {
 // scratch is a directory with a short name: sockets live below it.
 func scratch(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(world.dir, "h")
+	dir, err := os.MkdirTemp(world.dir, "h") //nolint:usetesting // t.TempDir has long names
 	if err != nil {
 		t.Fatal(err)
 	}

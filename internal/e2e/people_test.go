@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/client"
@@ -49,9 +48,6 @@ func (h *hub) globalRoom(t *testing.T) (id int64, name string) {
 	}
 	return int64(room.ID), name
 }
-
-// quick is long enough for what should take a moment.
-const quick = 5 * time.Second
 
 func roomID(id int64) vezechat.RoomID { return vezechat.RoomID(id) }
 

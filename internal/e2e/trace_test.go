@@ -18,6 +18,8 @@ const qnet = "X-Qnet-Hop"
 // A message's way is one trace, from the request or the socket over the log to
 // storage and the mirror, below the span that the client brought; the event in
 // Redis has the trace and the X-QNet headers.
+//
+//nolint:paralleltest // one after the other
 func TestTrace_OneWay(t *testing.T) {
 	t.Parallel()
 	h := shared(t)

@@ -7,7 +7,8 @@ import (
 	"vezeuniqverse.com/vezechat/internal/bus"
 )
 
-// Client asks the storage role over the bus. It implements the three services of
+// Client asks the storage role over the bus. Questions are asked again when an
+// answer stays out; commands are not. It implements the three services of
 // the domain and is safe for concurrent use.
 type Client struct{ b *bus.Bus }
 
@@ -22,12 +23,12 @@ func NewClient(b *bus.Bus) Client { return Client{b} }
 
 // EnsureUser implements vezechat.UserService.
 func (c Client) EnsureUser(ctx context.Context, id vezechat.Identity) (vezechat.User, error) {
-	return bus.Call[vezechat.Identity, vezechat.User](ctx, c.b, "user", "ensure", id)
+	return bus.Ask[vezechat.Identity, vezechat.User](ctx, c.b, "user", "ensure", id)
 }
 
 // User implements vezechat.UserService.
 func (c Client) User(ctx context.Context, q vezechat.UserQuery) (vezechat.User, error) {
-	return bus.Call[vezechat.UserQuery, vezechat.User](ctx, c.b, "user", "get", q)
+	return bus.Ask[vezechat.UserQuery, vezechat.User](ctx, c.b, "user", "get", q)
 }
 
 // CreateRoom implements vezechat.RoomService.
@@ -37,12 +38,12 @@ func (c Client) CreateRoom(ctx context.Context, r vezechat.CreateRoom) (vezechat
 
 // Rooms implements vezechat.RoomService.
 func (c Client) Rooms(ctx context.Context, q vezechat.RoomQuery) ([]vezechat.Room, error) {
-	return bus.Call[vezechat.RoomQuery, []vezechat.Room](ctx, c.b, "room", "list", q)
+	return bus.Ask[vezechat.RoomQuery, []vezechat.Room](ctx, c.b, "room", "list", q)
 }
 
 // Access implements vezechat.RoomService.
 func (c Client) Access(ctx context.Context, q vezechat.RoomRef) (vezechat.Access, error) {
-	return bus.Call[vezechat.RoomRef, vezechat.Access](ctx, c.b, "room", "access", q)
+	return bus.Ask[vezechat.RoomRef, vezechat.Access](ctx, c.b, "room", "access", q)
 }
 
 // UpdateRoom implements vezechat.RoomService.
@@ -57,7 +58,7 @@ func (c Client) ArchiveRoom(ctx context.Context, r vezechat.RoomRef) error {
 
 // Members implements vezechat.RoomService.
 func (c Client) Members(ctx context.Context, q vezechat.MemberQuery) ([]vezechat.Member, error) {
-	return bus.Call[vezechat.MemberQuery, []vezechat.Member](ctx, c.b, "member", "list", q)
+	return bus.Ask[vezechat.MemberQuery, []vezechat.Member](ctx, c.b, "member", "list", q)
 }
 
 // PutMember implements vezechat.RoomService.
@@ -82,27 +83,27 @@ func (c Client) MarkRead(ctx context.Context, marks []vezechat.ReadMark) error {
 
 // Unread implements vezechat.RoomService.
 func (c Client) Unread(ctx context.Context, caller vezechat.Caller) ([]vezechat.Unread, error) {
-	return bus.Call[vezechat.Caller, []vezechat.Unread](ctx, c.b, "read", "unread", caller)
+	return bus.Ask[vezechat.Caller, []vezechat.Unread](ctx, c.b, "read", "unread", caller)
 }
 
 // Messages implements vezechat.MessageService.
 func (c Client) Messages(ctx context.Context, q vezechat.History) (vezechat.MessagePage, error) {
-	return bus.Call[vezechat.History, vezechat.MessagePage](ctx, c.b, "message", "list", q)
+	return bus.Ask[vezechat.History, vezechat.MessagePage](ctx, c.b, "message", "list", q)
 }
 
 // Message implements vezechat.MessageService.
 func (c Client) Message(ctx context.Context, q vezechat.MessageRef) (vezechat.Message, error) {
-	return bus.Call[vezechat.MessageRef, vezechat.Message](ctx, c.b, "message", "get", q)
+	return bus.Ask[vezechat.MessageRef, vezechat.Message](ctx, c.b, "message", "get", q)
 }
 
 // MessageByNonce implements vezechat.MessageService.
 func (c Client) MessageByNonce(ctx context.Context, q vezechat.NonceRef) (vezechat.Message, error) {
-	return bus.Call[vezechat.NonceRef, vezechat.Message](ctx, c.b, "message", "bynonce", q)
+	return bus.Ask[vezechat.NonceRef, vezechat.Message](ctx, c.b, "message", "bynonce", q)
 }
 
 // Events implements vezechat.MessageService.
 func (c Client) Events(ctx context.Context, q vezechat.EventQuery) (vezechat.EventPage, error) {
-	return bus.Call[vezechat.EventQuery, vezechat.EventPage](ctx, c.b, "event", "list", q)
+	return bus.Ask[vezechat.EventQuery, vezechat.EventPage](ctx, c.b, "event", "list", q)
 }
 
 // Search implements vezechat.MessageService.

@@ -76,7 +76,7 @@ func (s *Store) dm(ctx context.Context, tx pgx.Tx, r vezechat.OpenDM, me, you ve
 		return id, err
 	}
 	name := names.Name{Text: low.Handle + ", " + high.Handle, Key: low.Handle + ", " + high.Handle}
-	id, err = insertRoom(ctx, tx, newRoom{name: name, kind: vezechat.KindDM, by: me.ID, low: low.ID, high: high.ID})
+	id, err = s.insertRoom(ctx, tx, newRoom{name: name, kind: vezechat.KindDM, by: me.ID, low: low.ID, high: high.ID})
 	if errors.Is(err, pgx.ErrNoRows) { // made by the other one just now
 		err = tx.QueryRow(ctx, selectDM, low.ID, high.ID).Scan(&id)
 		return id, err

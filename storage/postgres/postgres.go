@@ -40,6 +40,10 @@ type Options struct {
 	Log        *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
+
+	// InLog tells whether the log has events of a room; nil: it has none of any
+	// room that PostgreSQL does not know.
+	InLog func(context.Context, vezechat.RoomID) (bool, error)
 }
 
 // Store is the hub's PostgreSQL. It is safe for concurrent use.
@@ -49,6 +53,7 @@ type Store struct {
 	gate    string
 	timeout time.Duration
 	now     func() time.Time
+	inLog   func(context.Context, vezechat.RoomID) (bool, error)
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
 }
@@ -81,6 +86,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		gate:    strings.ToLower(strings.TrimPrefix(o.DomainGate, "@")),
 		timeout: cmp.Or(o.Timeout, 5*time.Second),
 		now:     o.Now,
+		inLog:   o.InLog,
 		outbox:  make(chan struct{}, 1),
 	}
 	if s.log == nil {

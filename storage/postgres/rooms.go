@@ -109,7 +109,7 @@ UPDATE idempotency_keys SET room_id = $3 WHERE user_id = $1 AND key = $2`
 
 // makeRoom inserts the room, its members and its events.
 func (s *Store) makeRoom(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom, name names.Name) (vezechat.RoomID, error) {
-	id, err := insertRoom(ctx, tx, newRoom{name: name, kind: r.Kind, meta: r.Meta, by: r.Caller.UserID})
+	id, err := s.insertRoom(ctx, tx, newRoom{name: name, kind: r.Kind, meta: r.Meta, by: r.Caller.UserID})
 	if err != nil {
 		return 0, err
 	}
@@ -154,21 +154,43 @@ type newRoom struct {
 }
 
 const insertRoomRow = `
-INSERT INTO rooms (name, name_key, name_look, kind, meta, created_by, dm_low, dm_high)
-VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0), nullif($7::bigint, 0), nullif($8::bigint, 0))
+INSERT INTO rooms (id, name, name_key, name_look, kind, meta, created_by, dm_low, dm_high) OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, $5, $6, nullif($7::bigint, 0), nullif($8::bigint, 0), nullif($9::bigint, 0))
 ON CONFLICT (dm_low, dm_high) WHERE kind = 'dm' DO NOTHING
 RETURNING id`
 
 const insertHead = `
 INSERT INTO room_heads (room_id) VALUES ($1)`
 
+const nextRoomID = `
+SELECT nextval(pg_get_serial_sequence('rooms', 'id'))`
+
+// newRoomID returns a number that no room ever had. A PostgreSQL that was restored
+// from a backup counts from there, and the log may still have the events of a room
+// that was made since and is lost: a new room must not inherit them.
+func (s *Store) newRoomID(ctx context.Context, tx pgx.Tx) (id vezechat.RoomID, err error) {
+	for {
+		if err := tx.QueryRow(ctx, nextRoomID).Scan(&id); err != nil || s.inLog == nil {
+			return id, err
+		}
+		taken, err := s.inLog(ctx, id)
+		if err != nil || !taken {
+			return id, err
+		}
+		s.log.WarnContext(ctx, "a room's number is skipped: the log has events of a room that is lost", "room_id", id)
+	}
+}
+
 // insertRoom returns pgx.ErrNoRows for a direct message that is there already.
-func insertRoom(ctx context.Context, tx pgx.Tx, n newRoom) (id vezechat.RoomID, err error) {
+func (s *Store) insertRoom(ctx context.Context, tx pgx.Tx, n newRoom) (id vezechat.RoomID, err error) {
 	meta := n.meta
 	if len(bytes.TrimSpace(meta)) == 0 {
 		meta = vezechat.Meta(`{}`)
 	}
-	err = tx.QueryRow(ctx, insertRoomRow, n.name.Text, n.name.Key, n.name.Look, n.kind, []byte(meta), n.by, n.low, n.high).Scan(&id)
+	if id, err = s.newRoomID(ctx, tx); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, insertRoomRow, id, n.name.Text, n.name.Key, n.name.Look, n.kind, []byte(meta), n.by, n.low, n.high).Scan(&id)
 	if violates(err, "rooms_name_key", "rooms_name_look") {
 		return 0, nameTaken(err)
 	}

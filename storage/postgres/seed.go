@@ -37,7 +37,7 @@ func (s *Store) seed(ctx context.Context, name names.Name) error {
 		if err := tx.QueryRow(ctx, selectRoomNamed, name.Key, name.Look).Scan(&there); err != nil || there {
 			return err
 		}
-		id, err := insertRoom(ctx, tx, newRoom{name: name, kind: vezechat.KindGlobal})
+		id, err := s.insertRoom(ctx, tx, newRoom{name: name, kind: vezechat.KindGlobal})
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,8 @@ import (
 
 // A question for a place that the log will not reach for years held one of the
 // workers that answer for storage, for two seconds.
+//
+//nolint:paralleltest // one after the other
 func TestMessages_NobodyWaitsForWhatIsFarAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, postgres.Options{})
