@@ -18,11 +18,11 @@ VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),,-buildvcs=false)
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vet fmt bench chaos mutations deps clean
+.PHONY: help run build test check lint vet fmt bench bench-short microbench chaos mutations deps clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
-		/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: ## Start the hub on this machine, bringing what is missing; Ctrl-C ends it
 	@./deploy/deps.sh go $(if $(DATABASE_URL),,postgres) $(if $(REDIS_URL),,redis)

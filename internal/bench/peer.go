@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -38,7 +37,8 @@ func runPeer(ctx context.Context, args []string, out io.Writer) error {
 	case "raw":
 		return listen(ctx, ready, new(peer.Raw).Serve)
 	case "nats":
-		return natsPeer(ctx, ready)
+		// Its clients have one token, the simplest check that it knows.
+		return peer.NATS(ctx, loopback, work.NATSToken, ready)
 	case "jetstream":
 		return peer.JetStream(ctx, *dir, ready)
 	}
@@ -52,20 +52,6 @@ func listen(ctx context.Context, ready func(string), serve func(context.Context,
 	}
 	ready(ln.Addr().String())
 	return serve(ctx, ln)
-}
-
-// natsPeer finds a free port: nats-server wants one for its WebSocket listener.
-// Its clients have one token, the simplest check that it knows.
-func natsPeer(ctx context.Context, ready func(string)) error {
-	ln, err := net.Listen("tcp", loopback+":0")
-	if err != nil {
-		return err
-	}
-	addr, ok := ln.Addr().(*net.TCPAddr)
-	if err := ln.Close(); err != nil || !ok {
-		return errors.Join(err, errors.New("no free port"))
-	}
-	return peer.NATS(ctx, loopback, addr.Port, work.NATSToken, ready)
 }
 
 // verifier checks tokens with the hub's own code.

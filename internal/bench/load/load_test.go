@@ -14,7 +14,10 @@ import (
 	"vezeuniqverse.com/vezechat/internal/bench/peer"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The centrifuge library leaves a worker asleep for a second after its shutdown.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/centrifugal/centrifuge/internal/dissolve.(*Dissolver).runWorker"))
+}
 
 // serve runs a peer in this process for the length of a test.
 func serve(t *testing.T, run func(context.Context, net.Listener) error) string {
@@ -123,6 +126,44 @@ func TestLoop_LatencyCountsFromWhenDue(t *testing.T) {
 	}
 }
 
+// A generator that is late itself must not hide what its lateness did to others:
+// the messages that were due meanwhile were late.
+func TestLoop_ItsOwnLatenessCounts(t *testing.T) {
+	t.Parallel()
+	l, socks := open(t, load.Raw{}, serve(t, new(peer.Raw).Serve), 1)
+	held := false
+	hold := func() bool {
+		if !held {
+			held = true
+			<-time.After(300 * time.Millisecond)
+		}
+		return false
+	}
+	if err := l.Rate(socks, 200, 250*time.Millisecond, hold); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settle(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.Latency.At(0.5); l.Delivered != 50 || got < 100*time.Millisecond {
+		t.Errorf("%d messages were due while the generator was held for 300 ms; their median latency is not %s", l.Delivered, got)
+	}
+}
+
+// Raw knows no rooms: what is said in one reaches the other's sockets.
+func TestLoop_NoticesAnotherRoomsMessages(t *testing.T) {
+	t.Parallel()
+	l, socks := open(t, load.Raw{}, serve(t, new(peer.Raw).Serve), 3)
+	other := []*load.Socket{l.Socket(l.Room("2"), ""), l.Socket(l.Room("3"), "")}
+	if err := l.Open(other, 2, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	send(t, l, socks, 10, 10*time.Second)
+	if ok, err := l.Until(func() bool { return l.Misrouted >= 20 }, 10*time.Second); !ok || err != nil || l.Misrouted != 20 || l.Missing() != 0 || l.Delivered != 30 {
+		t.Errorf("misrouted %d, want 20; missing %d, delivered %d, want 0 and 30", l.Misrouted, l.Missing(), l.Delivered)
+	}
+}
+
 // What belongs to a socket that the server threw out is lost.
 func TestLoop_CountsWhatThrownOutSocketsMiss(t *testing.T) {
 	t.Parallel()
@@ -213,16 +254,10 @@ func resume(t *testing.T, l *load.Loop, socks []*load.Socket) {
 
 func TestLoop_SpeaksNATS(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // for a free port
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	ln.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan string, 1)
 	failed := make(chan error, 1)
-	go func() { failed <- peer.NATS(ctx, "127.0.0.1", port, "token", func(addr string) { ready <- addr }) }()
+	go func() { failed <- peer.NATS(ctx, "127.0.0.1", "token", func(addr string) { ready <- addr }) }()
 	defer func() {
 		cancel()
 		if err := <-failed; err != nil && !errors.Is(err, context.Canceled) {

@@ -3,9 +3,8 @@ package peer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -15,12 +14,12 @@ import (
 	"vezeuniqverse.com/vezechat/internal/natsd"
 )
 
-// NATS runs nats-server's WebSocket listener at an address, without TLS and
+// NATS runs nats-server's WebSocket listener on a free port, without TLS and
 // otherwise with its defaults, until ctx is done. The token is what clients give.
-func NATS(ctx context.Context, host string, port int, token string, ready func(addr string)) error {
+func NATS(ctx context.Context, host, token string, ready func(addr string)) error {
 	opts := &server.Options{
 		ServerName: "peer", Host: host, Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Authorization: token,
-		Websocket: server.WebsocketOpts{Host: host, Port: port, NoTLS: true},
+		Websocket: server.WebsocketOpts{Host: host, Port: server.RANDOM_PORT, NoTLS: true},
 	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
@@ -32,7 +31,11 @@ func NATS(ctx context.Context, host string, port int, token string, ready func(a
 	if !ns.ReadyForConnections(10 * time.Second) {
 		return errors.New("nats-server is not ready")
 	}
-	ready(net.JoinHostPort(host, fmt.Sprint(port)))
+	u, err := url.Parse(ns.WebsocketURL())
+	if err != nil {
+		return err
+	}
+	ready(u.Host)
 	<-ctx.Done()
 	return nil
 }

@@ -86,6 +86,7 @@ func (r *Raw) hangUp() {
 	for _, s := range r.socks {
 		_ = s.conn.Close()
 	}
+	r.socks = nil // their descriptors' numbers will be somebody else's
 }
 
 // hear reads what one client says: two bytes of length, then the text.
