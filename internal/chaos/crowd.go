@@ -40,15 +40,15 @@ type crowd struct {
 
 	quiet atomic.Bool // nobody leaves by themselves any more
 
-	mu       sync.Mutex // guards all below
-	epoch    string
-	sends    []*send
-	changes  []*change
-	moves    []*move
-	made     []*madeRoom
-	busy     map[*client]int
-	reacted  map[string]bool
-	flooding bool
+	mu                 sync.Mutex // guards all below
+	epoch              string
+	sends              []*send
+	changes            []*change
+	moves              []*move
+	made               []*madeRoom
+	busy               map[*client]int
+	reacted            map[string]bool
+	floodFrom, floodTo time.Time // while the slow client does not read
 }
 
 // maxBusy is how much one user has under way at a time.
@@ -218,9 +218,9 @@ func (c *crowd) delivered(s *screen, f frame) {
 		return
 	}
 	c.mu.Lock()
-	flooding := c.flooding
+	during := !c.floodFrom.IsZero() && at.After(c.floodFrom) && (c.floodTo.IsZero() || at.Before(c.floodTo))
 	c.mu.Unlock()
-	if flooding && s.room != c.floodRoom && s.user != c.slow.handle {
+	if during && s.room != c.floodRoom && s.user != c.slow.handle {
 		c.notes.took("delivery to others while one is slow", time.Since(at))
 	}
 }
@@ -232,7 +232,10 @@ func (c *crowd) flood(ctx context.Context) {
 		n = 380
 	}
 	c.slow.gate.shut()
-	c.setFlooding(true)
+	began := time.Now()
+	c.mu.Lock()
+	c.floodFrom = began
+	c.mu.Unlock()
 	for i := range n {
 		if ctx.Err() != nil {
 			break
@@ -243,7 +246,10 @@ func (c *crowd) flood(ctx context.Context) {
 		c.admin.send(ctx, op)
 	}
 	pause(ctx, 200*time.Millisecond)
-	c.setFlooding(false)
+	c.mu.Lock()
+	c.floodTo = time.Now()
+	c.mu.Unlock()
+	c.notes.took("time in which the slow one does not read", time.Since(began))
 	c.slow.gate.unlock()
 }
 
@@ -255,12 +261,6 @@ func floodText(i int) string {
 		b = append(b, "🚀"...)
 	}
 	return string(b)
-}
-
-func (c *crowd) setFlooding(on bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.flooding = on
 }
 
 // stopLoad ends the making of new work.

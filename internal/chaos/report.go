@@ -84,8 +84,11 @@ func (r *run) judgeRun() {
 	if told == 0 {
 		r.find(promiseSlow, "the slow client was neither told lag nor closed")
 	}
-	if d := n.longest("delivery to others while one is slow"); d > 3*time.Second {
-		r.find(promiseSlow, "while one client did not read, others waited up to %s", d)
+	// Who waited for the slow client waited as long as it did not read. How long
+	// others take besides is the machine's business, not the attack's.
+	slow := n.longest("time in which the slow one does not read")
+	if d := n.longest("delivery to others while one is slow"); d > max(3*time.Second, slow*3/4) {
+		r.find(promiseSlow, "while one client did not read for %s, others waited up to %s", slow, d)
 	}
 	if n.counted("byes") == 0 || n.counted("closes: 4000") == 0 {
 		r.find(promiseBoring, "an edge was stopped in order, and nobody was told to come back: %d byes, %d closed with 4000", n.counted("byes"), n.counted("closes: 4000"))
