@@ -19,6 +19,8 @@ type row struct {
 //
 // One goroutine uses a screen; begun and cursor may be read by others.
 type screen struct {
+	head uint64 // of the room, as the last join was told; what is above came live
+
 	user string
 	room int64
 
@@ -55,7 +57,7 @@ func (s *screen) ask(fromStart bool) *uint64 {
 func (s *screen) joined(head uint64) {
 	s.state = screenJoined
 	s.joins++
-	s.last = head
+	s.last, s.head = head, head
 	if s.after != nil {
 		s.last = *s.after
 	}

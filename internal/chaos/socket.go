@@ -318,7 +318,7 @@ func (c *client) event(ctx context.Context, cn *conn, wg *sync.WaitGroup, f fram
 		c.crowd.notes.find(promiseDoor, "%s got an event of room %d: %s", c.handle, f.RoomID, clip(raw))
 		return
 	}
-	if s.state == screenJoined && f.Seq > s.last {
+	if s.state == screenJoined && f.Seq > s.last && f.Seq > s.head {
 		c.crowd.delivered(s, f)
 	}
 	again, wrong := s.show(f.Seq, f.Prev, c.crowd.forms.keep(f.Seq, raw))
