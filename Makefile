@@ -22,7 +22,7 @@ GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
-		/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+		/^[a-z][a-z-]*:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: ## Start the hub on this machine, bringing what is missing; Ctrl-C ends it
 	@./deploy/deps.sh go $(if $(DATABASE_URL),,postgres) $(if $(REDIS_URL),,redis)

@@ -214,6 +214,9 @@ func (s *socket) signal(ctx context.Context, req *wire.Request) error {
 	if err != nil {
 		return err
 	}
+	if _, in := s.hc.Access(req.RoomID); !in && req.Type == wire.OpTyping {
+		return vezechat.Errorf(vezechat.CodeNotFound, "join the room first")
+	}
 	if req.Type == wire.OpRead {
 		err = s.e.cfg.Poster.Read(ctx, s.caller, acc, req.Upto)
 	} else if err = s.e.cfg.Poster.Typing(s.caller, acc); err == nil {

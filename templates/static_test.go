@@ -33,8 +33,8 @@ func TestStatic_NamesFollowContent(t *testing.T) {
 			css += len(b)
 		}
 	}
-	if js > 40<<10 || css > 20<<10 {
-		t.Errorf("scripts have %d bytes and styles %d; at most 40 KiB and 20 KiB", js, css)
+	if js > 44<<10 || css > 20<<10 { // before compression: about one picture
+		t.Errorf("scripts have %d bytes and styles %d; at most 44 KiB and 20 KiB", js, css)
 	}
 	entries, err := fs.ReadDir(staticFiles, "static")
 	if err != nil || len(entries) != len(staticOrder) {

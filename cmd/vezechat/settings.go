@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
+	"github.com/redis/go-redis/v9"
 
 	"vezeuniqverse.com/vezechat"
 )
@@ -70,7 +71,7 @@ func (s *settings) Validate() error {
 		s.place.Validate(),
 		named("PORT", isPort(s.Port)),
 		named("DATABASE_URL", isURL(s.DatabaseURL, postgresSchemes...)),
-		named("REDIS_URL", isURL(s.RedisURL, "redis", "rediss", "unix")),
+		named("REDIS_URL", isRedis(s.RedisURL)),
 		named("REDIS_MAXLEN", notNegative(s.RedisMaxLen)),
 		named("NATS_URL", isServers(s.NatsURL)),
 		named("NATS_LISTEN", isListen(s.NatsListen)),
@@ -166,13 +167,27 @@ func isServers(v string) error {
 	return nil
 }
 
+// isRedis does not repeat the URL either.
+func isRedis(v string) error {
+	if err := isURL(v, "redis", "rediss", "unix"); err != nil || v == "" {
+		return err
+	}
+	if _, err := redis.ParseURL(v); err != nil {
+		return errors.New("not a Redis URL with a database number, as redis://localhost:6379/4")
+	}
+	return nil
+}
+
 func isListen(v string) error {
 	if v == "" || v == "off" {
 		return nil
 	}
-	_, port, err := net.SplitHostPort(v)
+	host, port, err := net.SplitHostPort(v)
 	if err != nil {
 		return fmt.Errorf("%q is not host:port", vezechat.Clip(v, 64))
+	}
+	if ip := net.ParseIP(host); host != "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not on the loopback interface: this server asks for no password; for others run NATS apart, with accounts", vezechat.Clip(v, 64))
 	}
 	return isPort(port)
 }
@@ -203,6 +218,9 @@ func isRoles(v string) error {
 		if err := oneOf(role, roles...); err != nil {
 			return err
 		}
+	}
+	if list := strings.Split(v, ","); len(slices.Compact(slices.Sorted(slices.Values(list)))) < len(list) {
+		return errors.New("a role is named twice")
 	}
 	return nil
 }

@@ -220,6 +220,14 @@ func TestPostgres_PIDFileOfAStranger(t *testing.T) {
 	}
 }
 
+func TestPostgres_PathWithASpace(t *testing.T) {
+	t.Parallel()
+	p := startPostgres(t, filepath.Join(t.TempDir(), "my games", "pg"))
+	if got := psql(t, p, "SELECT 1"); got != "1" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestPostgres_LongPath(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30), "with 'space and \"quotes")

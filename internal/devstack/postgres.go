@@ -71,7 +71,8 @@ func StartPostgres(ctx context.Context, opt Options) (*Postgres, error) {
 func (p *Postgres) URL(database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.User(pgUser), Path: "/" + database,
-		RawQuery: url.Values{"host": {p.sockets}, "port": {pgPort}}.Encode(),
+		// libpq does not take + for a space.
+		RawQuery: strings.ReplaceAll(url.Values{"host": {p.sockets}, "port": {pgPort}}.Encode(), "+", "%20"),
 	}
 	return u.String()
 }

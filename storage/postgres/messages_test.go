@@ -253,6 +253,14 @@ func TestUnread(t *testing.T) {
 	if _, err := w.PutMember(ctx, vezechat.MemberChange{RoomRef: ref(ann, room), UserID: cat.UserID}); err != nil || unread(cat) != 0 {
 		t.Errorf("what was said before joining is unread: %d, %v", unread(cat), err)
 	}
+	// A position far beyond what there is does not switch counting off.
+	far := []vezechat.ReadMark{{Caller: bob, RoomID: room, Upto: 1 << 60}}
+	if err := w.MarkRead(ctx, far); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.count(`SELECT seq FROM read_positions WHERE user_id = $1`, bob.UserID); n > int(w.seq)+1000 {
+		t.Errorf("the read position is %d, storage is at %d", n, w.seq)
+	}
 }
 
 func TestEvents(t *testing.T) {

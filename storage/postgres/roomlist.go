@@ -98,12 +98,18 @@ const maxMarks = 10_000
 // markRead takes only marks of members: others have no read position to keep.
 const markRead = `
 INSERT INTO read_positions AS p (user_id, room_id, seq)
-SELECT t.user_id, t.room_id, max(t.seq)
+SELECT t.user_id, t.room_id, least(max(t.seq), greatest(max(h.last_seq), coalesce((SELECT seq FROM log_position WHERE stream = $4), 0) + $5))
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS t (user_id, room_id, seq)
 JOIN room_members m ON m.room_id = t.room_id AND m.user_id = t.user_id
+JOIN room_heads h ON h.room_id = t.room_id
 GROUP BY t.user_id, t.room_id
 ORDER BY t.user_id, t.room_id
 ON CONFLICT (user_id, room_id) DO UPDATE SET seq = excluded.seq WHERE p.seq < excluded.seq`
+
+// readAhead is how many places of the log beyond what is stored a read position may
+// lie: what was just seen live is on its way. Further ones would switch counting
+// off for good, and are cut.
+const readAhead = 1000
 
 // MarkRead implements vezechat.RoomService. Marks in rooms that their caller is
 // no member of are ignored.
@@ -117,7 +123,7 @@ func (s *Store) MarkRead(ctx context.Context, marks []vezechat.ReadMark) error {
 	for i, m := range marks {
 		users[i], rooms[i], seqs[i] = m.Caller.UserID, m.RoomID, int64(min(m.Upto, math.MaxInt64))
 	}
-	_, err := s.pool.Exec(ctx, markRead, users, rooms, seqs)
+	_, err := s.pool.Exec(ctx, markRead, users, rooms, seqs, vezechat.StreamChat, readAhead)
 	return translate(err)
 }
 

@@ -153,16 +153,23 @@ const here = new Set($$("#people .here").map((li) => +li.dataset.user));
 function present(f) {
   if (f.room_id !== page.room) return;
   if (!f.delta) here.clear();
-  for (const p of f.users ?? f.joined ?? []) { here.add(p.id); people.has(p.id) || people.set(p.id, p); }
+  for (const p of f.users ?? f.joined ?? []) { here.add(p.id); people.has(p.id) || people.set(p.id, { ...p, guest: true }); }
   for (const p of f.left ?? []) here.delete(p.id);
+  // Who is no member is among the people only while they are here.
+  for (const p of people.values()) if (p.guest && !here.has(p.id)) people.delete(p.id);
   roster(f.count);
 }
 client.on("presence", present);
 
+let members = +$("#count").textContent || 0;
 function member(e) {
-  if (e.type === "room.member.joined") people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role });
-  else if (/left|kicked|banned/.test(e.type)) {
+  const was = people.has(e.user_id) && !people.get(e.user_id).guest;
+  if (e.type === "room.member.joined") {
+    people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role });
+    members += !was;
+  } else if (/left|kicked|banned/.test(e.type)) {
     people.delete(e.user_id);
+    members -= was;
     if (e.user_id === page.me && !out) location.href = page.base + "/rooms";
   } else if (e.type === "room.updated" && e.name) $(".roomhead h1").textContent = e.name;
   else if (e.type === "room.archived") location.reload();
@@ -171,7 +178,7 @@ function member(e) {
 
 function roster(count = here.size) {
   $("#here").textContent = count;
-  $("#count").textContent = Math.max(+$("#count").textContent || 0, people.size);
+  $("#count").textContent = members;
   const all = [...people.values()].sort((a, b) => here.has(b.id) - here.has(a.id) || a.handle.localeCompare(b.handle));
   $("#people").replaceChildren(...all.slice(0, 200).map((m) => {
     const on = here.has(m.id), staff = m.role && m.role !== "member";
