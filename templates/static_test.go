@@ -33,8 +33,9 @@ func TestStatic_NamesFollowContent(t *testing.T) {
 			css += len(b)
 		}
 	}
-	if js > 40<<10 || css > 20<<10 {
-		t.Errorf("scripts have %d bytes and styles %d; at most 40 KiB and 20 KiB", js, css)
+	// 44, not 40: the room page also manages its members and says what is refused.
+	if js > 44<<10 || css > 20<<10 {
+		t.Errorf("scripts have %d bytes and styles %d; at most 44 KiB and 20 KiB", js, css)
 	}
 	entries, err := fs.ReadDir(staticFiles, "static")
 	if err != nil || len(entries) != len(staticOrder) {
