@@ -198,7 +198,7 @@ func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 		return redirect(c, back(c))
 	}
 	retryAfter(c, err)
-	sess, _ := c.Locals(localSession).(Session)
+	sess, _ := e.Identify(c) // nobody, when there is no telling
 	id, _ := c.Locals(localID).(string)
 	return e.page(c, st, func(w *bytes.Buffer) error {
 		return e.cfg.Pages.Error(w, templates.ErrorPage{
