@@ -358,3 +358,27 @@ func TestRoomPage_TooLong(t *testing.T) {
 	act(t, ctx, enter)
 	until(t, ctx, `document.querySelector("#log .msg")?.textContent.includes("short")`)
 }
+
+// TestRoomPage_HereIsKnown: who is here is green only while the connection says so.
+func TestRoomPage_HereIsKnown(t *testing.T) {
+	t.Parallel()
+	ctx := openRoom(t, newRoomHub(t))
+	colour := `getComputedStyle(document.querySelector("summary .dot")).backgroundColor`
+	online := eval[string](t, ctx, colour)
+	act(t, ctx, `document.querySelector("#conn").dataset.state = "reconnecting"`)
+	if c := eval[string](t, ctx, colour); c == online {
+		t.Errorf("the dot is %s online and not", c)
+	}
+	act(t, ctx, `document.querySelector("#conn").dataset.state = "online"`)
+	if c := eval[string](t, ctx, colour); c != online {
+		t.Errorf("the dot is %s, was %s online", c, online)
+	}
+	if s := eval[string](t, ctx, `document.querySelector("summary").innerText`); strings.Contains(s, "of") || strings.Contains(s, "member") || !strings.Contains(s, "here") {
+		t.Errorf("a global room says %q", s)
+	}
+	// Without scripts nobody knows who is here.
+	act(t, ctx, `document.documentElement.classList.remove("js")`)
+	if s := eval[string](t, ctx, `document.querySelector("summary").innerText.trim()`); s != "3 members" {
+		t.Errorf("without scripts the room says %q", s)
+	}
+}

@@ -180,7 +180,8 @@ $("#people").addEventListener("submit", async (e) => {
 
 function roster(count = here.size) {
   $("#here").textContent = count;
-  $("#count").textContent = Math.max(+$("#count").textContent || 0, people.size);
+  const of = $("#count"); // not in global rooms
+  if (of) of.textContent = Math.max(+of.textContent || 0, people.size);
   const all = [...people.values()].sort((a, b) => here.has(b.id) - here.has(a.id) || a.handle.localeCompare(b.handle));
   $("#people").replaceChildren(...all.slice(0, 200).map((m) => {
     const on = here.has(m.id), staff = m.role && m.role !== "member";
