@@ -277,6 +277,12 @@ func TestPages_FormsAndErrors(t *testing.T) {
 	if a := w.do("GET", "/rooms/77", h, ""); a.status != 404 || !strings.Contains(a.header.Get("Content-Type"), "text/html") || !strings.Contains(a.body, "not_found") {
 		t.Errorf("error page: %d %s", a.status, a.body)
 	}
+	if a := w.do("GET", "/no-such-page", h, ""); a.status != 404 || !strings.Contains(a.body, "Signed in as @alice") || strings.Contains(a.body, "Sign in</a>") {
+		t.Errorf("an unknown address does not show who is signed in: %d %s", a.status, a.body)
+	}
+	if a := w.do("GET", "/no-such-page", with(h, "Cookie", "veze_session=x"), ""); a.status != 404 || !strings.Contains(a.body, "Sign in</a>") {
+		t.Errorf("an unknown address, signed out: %d %s", a.status, a.body)
+	}
 	a := w.do("POST", "/rooms/2/messages", with(h, "Content-Type", formType), form("text", "my draft", "reply_to", "999", "_csrf", token))
 	if a.status != 303 || a.header.Get("Location") != "/rooms/2" {
 		t.Fatalf("a refused form: %d %v", a.status, a.header)

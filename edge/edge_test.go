@@ -41,6 +41,8 @@ var calls = []struct {
 	{"GET", "/rooms/2/members", "", 200, false},
 	{"PUT", "/rooms/2/members/3", `{"role":"member"}`, 200, false},
 	{"DELETE", "/rooms/2/members/2", "", 204, false},
+	{"POST", "/rooms/2/members", `{"handle":"@eve"}`, 200, false},
+	{"POST", "/rooms/2/members/2/remove", "", 204, false},
 	{"POST", "/rooms/2/read", `{"upto":1}`, 200, false},
 	{"GET", "/unread", "", 200, false},
 	{"POST", "/dms", `{"to":"@bob"}`, 200, false},

@@ -99,7 +99,7 @@ func (e *Edge) roomPage(c *fiber.Ctx, s Session, acc vezechat.Access) error {
 	f := e.takeFlash(c)
 	d := templates.RoomPage{
 		Page: e.pageOf(c, s, f), Room: acc.Room, Epoch: e.epoch(), Messages: msgs.Messages, More: msgs.More, Head: msgs.Head,
-		Before: h.Before, Members: members, Nonce: rand.Text(), Draft: f.Fields["text"], Rights: e.rights(s.Caller, acc),
+		Before: h.Before, Members: members, Nonce: rand.Text(), Draft: f.Fields["text"], Invitee: f.Fields["handle"], Rights: e.rights(s.Caller, acc),
 	}
 	d.Room.Role = acc.Role
 	if acc.Room.Kind == vezechat.KindDM {
@@ -126,6 +126,10 @@ func (e *Edge) rights(c vezechat.Caller, acc vezechat.Access) templates.Rights {
 		Amend: acc.May(c, vezechat.ActionAmend, now) == nil,
 		Join:  acc.Role == vezechat.RoleNone && acc.Room.Kind == vezechat.KindGlobal && acc.Room.ArchivedAt == nil,
 		Leave: acc.Role != vezechat.RoleNone && acc.Room.Kind != vezechat.KindDM,
+	}
+	if acc.Room.Kind == vezechat.KindGuild || acc.Room.Kind == vezechat.KindParty {
+		r.Invite = c.Scopes.Has(vezechat.ScopeChatWrite) && acc.May(c, vezechat.ActionInvite, now) == nil
+		r.Staff = c.Staff()
 	}
 	if post != nil {
 		r.Reason = vezechat.AsError(post).Message

@@ -198,7 +198,7 @@ func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 		return redirect(c, back(c))
 	}
 	retryAfter(c, err)
-	sess, _ := c.Locals(localSession).(Session)
+	sess, _ := e.Identify(c) // nobody, when there is no telling
 	id, _ := c.Locals(localID).(string)
 	return e.page(c, st, func(w *bytes.Buffer) error {
 		return e.cfg.Pages.Error(w, templates.ErrorPage{
@@ -221,7 +221,7 @@ func (e *Edge) page(c *fiber.Ctx, st int, render func(*bytes.Buffer) error) erro
 
 // pageOf is what every page needs.
 func (e *Edge) pageOf(c *fiber.Ctx, s Session, f flash) templates.Page {
-	return templates.Page{Base: prefix(c), CSRF: s.CSRF, Me: s.Caller, Notice: f.Notice}
+	return templates.Page{Base: prefix(c), CSRF: s.CSRF, Me: s.Caller, Notice: f.Notice, Done: f.Done}
 }
 
 // wantsPage reports whether a browser asks: it prefers HTML to JSON.
@@ -265,9 +265,10 @@ func localPath(s string) string {
 	return s
 }
 
-// flash is what the next page tells of a form that failed.
+// flash is what the next page tells of a form: that it failed, or what it did.
 type flash struct {
-	Notice string            `json:"n"`
+	Notice string            `json:"n,omitempty"`
+	Done   string            `json:"d,omitempty"`
 	Fields map[string]string `json:"f,omitempty"`
 }
 

@@ -13,6 +13,7 @@ type Page struct {
 	CSRF   string          // token of forms (_csrf) and of JSON requests (X-CSRF-Token)
 	Me     vezechat.Caller // the zero Caller: not signed in
 	Notice string          // what went wrong with the form just sent, or ""
+	Done   string          // what the form just sent has done, or ""
 	SignIn string          // where to sign in, when Me is nobody; default Base + /auth/signin
 }
 
@@ -169,6 +170,7 @@ type pageData struct {
 	Live    bool         `json:"live,omitempty"`
 	Amend   bool         `json:"amend,omitempty"`
 	Post    bool         `json:"post,omitempty"`
+	Above   int          `json:"above,omitempty"` // members whose role ranks below may be removed
 	MaxText int          `json:"max_text,omitempty"`
 	Members []personData `json:"members,omitempty"`
 }

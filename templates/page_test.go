@@ -337,3 +337,48 @@ func TestRoomsPage_CountsUnread(t *testing.T) {
 		t.Errorf("the title is %q", title)
 	}
 }
+
+// TestRoomPage_TooLong: a text over the limit stays where it was typed, with a
+// sentence that says why; a shorter one takes that back.
+func TestRoomPage_TooLong(t *testing.T) {
+	t.Parallel()
+	h := newRoomHub(t)
+	ctx := openRoom(t, h)
+	enter := `text.dispatchEvent(new Event("input")); text.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }))`
+	act(t, ctx, `text.value = "é".repeat(4100); `+enter)
+	until(t, ctx, `document.querySelector("[role=alert]:not([hidden])")?.textContent === "A message has at most 4000 characters, this one has 4100."`)
+	if n := eval[int](t, ctx, `text.value.length`); n != 4100 {
+		t.Errorf("the draft has %d characters", n)
+	}
+	if n := eval[int](t, ctx, `document.querySelectorAll(".msg").length`); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+	act(t, ctx, `text.value = "short"; text.dispatchEvent(new Event("input"))`)
+	until(t, ctx, `document.querySelector("[role=alert]").hidden`)
+	act(t, ctx, enter)
+	until(t, ctx, `document.querySelector("#log .msg")?.textContent.includes("short")`)
+}
+
+// TestRoomPage_HereIsKnown: who is here is green only while the connection says so.
+func TestRoomPage_HereIsKnown(t *testing.T) {
+	t.Parallel()
+	ctx := openRoom(t, newRoomHub(t))
+	colour := `getComputedStyle(document.querySelector("summary .dot")).backgroundColor`
+	online := eval[string](t, ctx, colour)
+	act(t, ctx, `document.querySelector("#conn").dataset.state = "reconnecting"`)
+	if c := eval[string](t, ctx, colour); c == online {
+		t.Errorf("the dot is %s online and not", c)
+	}
+	act(t, ctx, `document.querySelector("#conn").dataset.state = "online"`)
+	if c := eval[string](t, ctx, colour); c != online {
+		t.Errorf("the dot is %s, was %s online", c, online)
+	}
+	if s := eval[string](t, ctx, `document.querySelector("summary").innerText`); strings.Contains(s, "of") || strings.Contains(s, "member") || !strings.Contains(s, "here") {
+		t.Errorf("a global room says %q", s)
+	}
+	// Without scripts nobody knows who is here.
+	act(t, ctx, `document.documentElement.classList.remove("js")`)
+	if s := eval[string](t, ctx, `document.querySelector("summary").innerText.trim()`); s != "3 members" {
+		t.Errorf("without scripts the room says %q", s)
+	}
+}

@@ -32,6 +32,7 @@ type RoomPage struct {
 	ReplyTo  *vezechat.Message  // the message that the composer answers
 	Nonce    string             // of the composer's form, fresh for each page
 	Draft    string             // what was typed into a form that failed
+	Invitee  string             // who could not be added as a member
 	Rights   Rights
 }
 
@@ -41,6 +42,8 @@ type Rights struct {
 	Amend  bool   // delete others' messages
 	Join   bool   // become a member
 	Leave  bool   // stop being one
+	Invite bool   // add members, and remove those below them
+	Staff  bool   // everyone in the room is below them
 	Reason string // why they may not post, for them to read
 }
 
@@ -111,6 +114,7 @@ type roomView struct {
 type memberView struct {
 	vezechat.Member
 	Here    bool
+	Below   bool // the viewer may remove them
 	Hue     int
 	Initial string
 }
@@ -138,7 +142,7 @@ func (p *Pages) roomView(d RoomPage) (roomView, error) {
 		if here {
 			v.Online++
 		}
-		v.Roster = append(v.Roster, memberView{Member: m, Here: here, Hue: hue(m.UserID), Initial: initial(m.Handle)})
+		v.Roster = append(v.Roster, memberView{Member: m, Here: here, Below: m.UserID != d.Me.UserID && m.Role.Rank() < d.above(), Hue: hue(m.UserID), Initial: initial(m.Handle)})
 	}
 	slices.SortStableFunc(v.Roster, func(a, b memberView) int { return boolInt(b.Here) - boolInt(a.Here) })
 	v.Data = d.data()
@@ -185,12 +189,23 @@ func gone(m vezechat.Message) string {
 	return ""
 }
 
+// above is the rank below which the viewer may remove members; 0: none.
+func (r RoomPage) above() int {
+	switch {
+	case !r.Rights.Invite:
+		return 0
+	case r.Rights.Staff:
+		return vezechat.RoleOwner.Rank() + 1
+	}
+	return r.Room.Role.Rank()
+}
+
 // data is what room.js starts from. Only a page at the room's end is live.
 func (r RoomPage) data() pageData {
 	d := pageData{
 		Base: r.Base, Me: int64(r.Me.UserID), Handle: r.Me.Handle, Epoch: r.Epoch, Room: int64(r.Room.ID),
 		Head: uint64(r.Head), Read: uint64(r.ReadUpto), More: r.More, Live: r.Before == 0 && r.SignedIn(),
-		Amend: r.Rights.Amend, Post: r.Rights.Post, MaxText: vezechat.MaxText,
+		Amend: r.Rights.Amend, Post: r.Rights.Post, MaxText: vezechat.MaxText, Above: r.above(),
 	}
 	for _, m := range r.Members {
 		d.Members = append(d.Members, personData{ID: int64(m.UserID), Handle: m.Handle, Role: string(m.Role)})

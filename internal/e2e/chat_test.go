@@ -269,10 +269,9 @@ func TestChat_RoomsPage(t *testing.T) {
 	b.until(`document.querySelector(".status")?.textContent === "404"`)
 	b.refused.Store(false)
 
-	rest := h.rest(t, ada)
-	if err := rest.Do(t.Context(), "PUT", fmt.Sprintf("/rooms/%d/members/%d", room, userID(t, h, bob)), map[string]any{}, nil); err != nil {
-		t.Fatal(err)
-	}
+	a.act(`document.querySelector("#roster").open = true; document.querySelector("#invitee").value = %q`, bob)
+	a.follow(chromedp.Click(chromedp.CSS("#invite button")))
+	a.until(`document.querySelector(".notice.done")?.textContent.includes(%q)`, "@"+bob)
 	a.until(`[...document.querySelectorAll("#people li")].some((x) => x.textContent.includes(%q))`, "@"+bob)
 	b.enter(room)
 	b.say("thank you")
@@ -282,5 +281,14 @@ func TestChat_RoomsPage(t *testing.T) {
 	b.do(chromedp.Click(chromedp.CSS("#leave button")))
 	b.follow(chromedp.Click(chromedp.CSS("#sure .danger")))
 	b.until(`location.pathname === "/rooms" && !document.querySelector('.card[data-room="%d"]')`, room)
+	a.until(`![...document.querySelectorAll("#people li")].some((x) => x.textContent.includes(%q))`, "@"+bob)
+
+	a.act(`document.querySelector("#roster").open = true; document.querySelector("#invitee").value = "@" + %q`, bob)
+	a.follow(chromedp.Click(chromedp.CSS("#invite button")))
+	a.online()
+	a.act(`document.querySelector("#roster").open = true`)
+	a.until(`document.querySelector("#people .here")`) // the script has drawn the list
+	a.do(chromedp.Click(chromedp.CSS("#people button")))
+	a.follow(chromedp.Click(chromedp.CSS("#sure .danger")))
 	a.until(`![...document.querySelectorAll("#people li")].some((x) => x.textContent.includes(%q))`, "@"+bob)
 }

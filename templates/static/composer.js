@@ -3,8 +3,16 @@
 import { blank, fill, find, source } from "./message.js";
 import { $, $$, el, page } from "./ui.js";
 
-const form = $("#composer"), box = $("#text"), left = $("#left"), replyTo = $("#reply-to"), chip = $("#chip"), outbox = $("#outbox");
+const form = $("#composer"), box = $("#text"), left = $("#left"), replyTo = $("#reply-to"), chip = $("#chip"), outbox = $("#outbox"), alert = $("#alert");
 const length = (s) => [...s].length;
+
+const tooLong = (text) => length(text) > page.max_text && `A message has at most ${page.max_text} characters, this one has ${length(text)}.`;
+
+// refuse says why a text is not sent; without a reason it takes that back.
+function refuse(why) {
+  alert.textContent = why || "";
+  alert.hidden = !why;
+}
 
 export function reply(li) {
   if (!form) return;
@@ -50,7 +58,7 @@ export function compose(client, sent) {
   count();
   box.addEventListener("input", () => {
     grow(box);
-    count();
+    if (count() >= 0 && /^A message has/.test(alert.textContent)) refuse();
     keep();
     if (box.value && Date.now() - typed > 3000) {
       typed = Date.now();
@@ -60,7 +68,9 @@ export function compose(client, sent) {
   form.addEventListener("submit", (e) => {
     e.preventDefault();
     const text = box.value.trim();
-    if (!text || count() < 0) return;
+    if (!text) return;
+    refuse(tooLong(text));
+    if (count() < 0) return;
     if (!client.send(page.room, text, { reply_to: +replyTo.value || undefined })) return void (left.textContent = "Queue is full");
     box.value = "";
     typed = 0;
@@ -140,7 +150,8 @@ export async function edit(li, client) {
     if (e.key !== "Enter" || e.shiftKey || e.isComposing) return;
     e.preventDefault();
     const text = area.value.trim();
-    if (!text || length(text) > page.max_text) return;
+    if (!text) return;
+    if (tooLong(text)) return void (note.textContent = tooLong(text));
     try {
       await client.request({ type: "edit", room_id: page.room, message_id: +li.dataset.id, text });
       done();

@@ -161,11 +161,11 @@ function present(f) {
 }
 client.on("presence", present);
 
-let members = +$("#count").textContent || 0;
+let members = +$("#count")?.textContent || 0;
 function member(e) {
   const was = people.has(e.user_id) && !people.get(e.user_id).guest;
   if (e.type === "room.member.joined") {
-    people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role });
+    people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role || "member" });
     members += !was;
   } else if (/left|kicked|banned/.test(e.type)) {
     people.delete(e.user_id);
@@ -176,14 +176,24 @@ function member(e) {
   roster();
 }
 
+const rank = { member: 1, moderator: 2, owner: 3 };
+const remover = (m) => el("form", { method: "post", action: `${page.base}/rooms/${page.room}/members/${m.id}/remove` },
+  el("input", { type: "hidden", name: "_csrf", value: $('meta[name="csrf"]').content }),
+  el("button", { className: "quiet", ariaLabel: "Remove " + m.handle }, "Remove"));
+$("#people").addEventListener("submit", async (e) => {
+  e.preventDefault();
+  if (await sure(e.submitter.ariaLabel + "?", "They can be added again.", "Remove")) e.target.submit();
+});
+
 function roster(count = here.size) {
   $("#here").textContent = count;
-  $("#count").textContent = members;
+  if ($("#count")) $("#count").textContent = members; // not in global rooms
   const all = [...people.values()].sort((a, b) => here.has(b.id) - here.has(a.id) || a.handle.localeCompare(b.handle));
   $("#people").replaceChildren(...all.slice(0, 200).map((m) => {
     const on = here.has(m.id), staff = m.role && m.role !== "member";
     return el("li", { className: on ? "here" : "" }, avatar(m.id, m.handle), el("span", {}, m.handle),
-      ...(staff ? [el("small", {}, m.role)] : []), ...(on ? [el("span", { className: "sr" }, " online")] : []));
+      ...(staff ? [el("small", {}, m.role)] : []), ...(on ? [el("span", { className: "sr" }, " online")] : []),
+      ...(m.id !== page.me && page.above > rank[m.role] ? [remover(m)] : []));
   }));
 }
 
