@@ -34,8 +34,12 @@ func Lock(dir string) (*Locked, error) {
 	return &Locked{file: f}, nil
 }
 
-// Unlock gives the directory back.
-func (l *Locked) Unlock() error { return l.file.Close() }
+// Unlock gives the directory back. It does so by name: a child that is just being
+// started has the file open until it runs its program, and would hold the lock
+// beyond Close.
+func (l *Locked) Unlock() error {
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}
 
 func heldError(dir, path string, err error) error {
 	switch pid := readPID(path); {
