@@ -97,6 +97,7 @@ type Edge struct {
 	open     atomic.Int64 // requests being answered
 	sockets  atomic.Int64 // open, with or without identity
 	maxFrame int64        // bytes of a socket's message
+	chunks   chunks       // what sockets read into
 }
 
 // New returns an edge that is not serving yet.
@@ -161,7 +162,7 @@ func (e *Edge) fiberConfig() fiber.Config {
 	}
 }
 
-// App returns the Fiber app, for tests and for whoever serves it himself.
+// App returns the Fiber app, for tests of its requests: sockets need Run.
 func (e *Edge) App() *fiber.App { return e.app }
 
 // Run serves on ln until ctx is done, then refuses new requests, waits for the
@@ -170,7 +171,7 @@ func (e *Edge) App() *fiber.App { return e.app }
 func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 	defer e.cut()
 	served := make(chan error, 1)
-	go func() { served <- e.app.Listener(ln) }()
+	go func() { served <- e.app.Listener(lending{ln}) }()
 	ready()
 	select {
 	case err := <-served:

@@ -1,8 +1,6 @@
 package edge
 
 import (
-	fws "github.com/fasthttp/websocket"
-
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
@@ -12,12 +10,12 @@ import (
 // send messages of limit bytes, and so may all sockets of this edge.
 func (e *Edge) MountEcho(limit int64) {
 	e.maxFrame = limit
-	e.app.Get("/ws/echo", e.upgrade(e.talk(func(hc *hub.Conn, _ *start) func(int, []byte) {
-		return func(kind int, data []byte) {
-			if kind == fws.TextMessage {
-				hc.SendRaw(wire.AppendText(nil, data))
+	e.app.Get("/ws/echo", e.upgrade(e.talk(func(hc *hub.Conn, _ *start) func(wire.Message) {
+		return func(m wire.Message) {
+			if m.Kind == wire.KindText {
+				hc.SendRaw(wire.AppendText(nil, m.Data))
 			} else {
-				hc.SendRaw(wire.AppendBinary(nil, data))
+				hc.SendRaw(wire.AppendBinary(nil, m.Data))
 			}
 		}
 	})))
@@ -25,8 +23,8 @@ func (e *Edge) MountEcho(limit int64) {
 
 // MountPanic serves sockets at /ws/panic whose handler has a defect.
 func (e *Edge) MountPanic() {
-	e.app.Get("/ws/panic", e.upgrade(e.talk(func(*hub.Conn, *start) func(int, []byte) {
-		return func(int, []byte) { panic("a defect") }
+	e.app.Get("/ws/panic", e.upgrade(e.talk(func(*hub.Conn, *start) func(wire.Message) {
+		return func(wire.Message) { panic("a defect") }
 	})))
 }
 

@@ -231,3 +231,35 @@ func TestSocket_BinaryIsNotSpoken(t *testing.T) {
 		t.Errorf("closed with %d", code)
 	}
 }
+
+// What a client sends in one breath with its handshake is not lost when the
+// connection is taken from the HTTP server.
+func TestSocket_FramesThatComeWithTheHandshake(t *testing.T) {
+	t.Parallel()
+	w := newSocketWorld(t)
+	w.edge.MountEcho(wire.MaxFrame)
+	base, _ := w.serve(t)
+	big := strings.Repeat("x", 9000) // more than one read
+	for name, early := range map[string][]byte{
+		"one": frame(true, opText, []byte("a")), "two and a half": cat(frame(true, opText, []byte("a")), frame(true, opText, []byte(big)), frame(true, opText, []byte("c"))[:4]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, c := upgrade(t, base, "/ws/echo", w.as(alice), early...)
+			c.next() // hello
+			if f := c.next(); string(f.payload) != "a" {
+				t.Fatalf("%v", f)
+			}
+			if name == "one" {
+				return
+			}
+			if f := c.next(); string(f.payload) != big {
+				t.Fatalf("%v", f)
+			}
+			c.raw(frame(true, opText, []byte("c"))[4:])
+			if f := c.next(); string(f.payload) != "c" {
+				t.Errorf("%v", f)
+			}
+		})
+	}
+}

@@ -2,11 +2,10 @@ package edge
 
 import (
 	"context"
-	"net"
+	"errors"
 	"runtime/debug"
 	"time"
 
-	fws "github.com/fasthttp/websocket"
 	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
 
@@ -45,15 +44,23 @@ func (e *Edge) socketRoutes() {
 
 // upgrade turns a request into a socket and lets talk have it. A cookie counts
 // only from a page of ours (RFC 6455 §10.2).
-func (e *Edge) upgrade(talk func(*websocket.Conn, *start)) fiber.Handler {
+//
+// The library does the handshake; its connection and what the HTTP server holds
+// for it are given back then, and the socket goes on in a goroutine of its own.
+func (e *Edge) upgrade(talk func(*source, *start)) fiber.Handler {
 	open := websocket.New(func(conn *websocket.Conn) {
 		st, ok := conn.Locals(localStart).(*start)
-		if !ok {
+		nc, early, mine := takeOver(conn.NetConn())
+		if !ok || !mine {
+			e.cfg.Logger.Error("a socket cannot be taken from the server")
 			return
 		}
 		e.sockets.Add(1)
-		defer e.sockets.Add(-1)
-		talk(conn, st)
+		go func() {
+			defer e.sockets.Add(-1)
+			defer func() { _ = nc.Close() }() // an error means that it has ended already
+			talk(e.newSource(nc, early), st)
+		}()
 	}, websocket.Config{
 		Subprotocols: []string{subprotocol}, ReadBufferSize: 1 << 10, WriteBufferSize: 512, HandshakeTimeout: handshakeWrite,
 		RecoverHandler: func(*websocket.Conn) {
@@ -109,22 +116,20 @@ func (e *Edge) start(c *fiber.Ctx) (*start, error) {
 }
 
 // conversation begins what a socket is for, and returns what takes its messages.
-type conversation func(hc *hub.Conn, st *start) func(kind int, data []byte)
+type conversation func(hc *hub.Conn, st *start) func(wire.Message)
 
 // talk returns what serves one socket from its upgrade to its end.
-func (e *Edge) talk(begin conversation) func(*websocket.Conn, *start) {
-	return func(conn *websocket.Conn, st *start) { e.serve(conn, st, begin) }
+func (e *Edge) talk(begin conversation) func(*source, *start) {
+	return func(src *source, st *start) { e.serve(src, st, begin) }
 }
 
-func (e *Edge) serve(conn *websocket.Conn, st *start, begin conversation) {
-	conn.SetReadLimit(e.maxFrame)
-	seal(conn)
-	w := hub.NewNetWriter(bare(conn.NetConn()))
+func (e *Edge) serve(src *source, st *start, begin conversation) {
+	w := hub.NewNetWriter(src.conn)
 	if st.session == nil {
-		s, code := e.firstFrame(conn, w)
+		s, code := e.firstFrame(src, w)
 		if s == nil {
 			e.metrics.rejected.WithLabelValues(code.String()).Inc()
-			dismiss(conn, w, code)
+			dismiss(src, w, code)
 			return
 		}
 		st.session = s
@@ -132,13 +137,13 @@ func (e *Edge) serve(conn *websocket.Conn, st *start, begin conversation) {
 	user := vezechat.User{ID: st.session.Caller.UserID, Handle: st.session.Caller.Handle}
 	hc, err := e.cfg.Hub.NewConn(w, user, st.session.ExpiresAt)
 	if err != nil {
-		dismiss(conn, w, wire.CloseDrain)
+		dismiss(src, w, wire.CloseDrain)
 		return
 	}
 	defer hc.Detach()
 	defer e.survive(hc)
 	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
-	read(conn, hc, begin(hc, st), e.cfg.Logger)
+	read(src, hc, begin(hc, st), e.cfg.Logger)
 }
 
 // survive keeps a defect to the socket in which it showed.
@@ -151,14 +156,14 @@ func (e *Edge) survive(hc *hub.Conn) {
 }
 
 // dismiss closes a socket that the hub has not taken.
-func dismiss(conn *websocket.Conn, w *hub.NetWriter, code wire.CloseCode) {
+func dismiss(src *source, w *hub.NetWriter, code wire.CloseCode) {
 	_ = w.Write(wire.AppendClose(nil, code, ""), handshakeWrite) // it may have gone
 	w.Finish()
-	linger(conn.NetConn())
+	src.linger()
 }
 
 // converse is the conversation of veze.v1.
-func (e *Edge) converse(hc *hub.Conn, st *start) func(kind int, data []byte) {
+func (e *Edge) converse(hc *hub.Conn, st *start) func(wire.Message) {
 	s := newSocket(e, hc, st)
 	if st.join != nil {
 		s.work(func(ctx context.Context) {
@@ -168,32 +173,26 @@ func (e *Edge) converse(hc *hub.Conn, st *start) func(kind int, data []byte) {
 	return s.frame
 }
 
-// bare returns the connection below what fasthttp puts around a hijacked one, so
-// that it can be written to without blocking.
-func bare(c net.Conn) net.Conn {
-	if u, ok := c.(interface{ UnsafeConn() net.Conn }); ok {
-		return u.UnsafeConn()
-	}
-	return c
-}
-
 // firstFrame waits for the token of a socket that came without one. Without a
 // session the code is what to close with.
-func (e *Edge) firstFrame(conn *websocket.Conn, w *hub.NetWriter) (*Session, wire.CloseCode) {
-	conn.SetPingHandler(func(data string) error { return w.Write(wire.AppendPong(nil, []byte(data)), handshakeWrite) })
-	conn.SetCloseHandler(func(int, string) error { return nil })
-	if err := conn.SetReadDeadline(time.Now().Add(e.cfg.AuthTime)); err != nil {
+func (e *Edge) firstFrame(src *source, w *hub.NetWriter) (*Session, wire.CloseCode) {
+	if err := src.conn.SetReadDeadline(time.Now().Add(e.cfg.AuthTime)); err != nil {
 		return nil, wire.CloseNoAuth
 	}
 	defer context.AfterFunc(e.base, w.Shut)()
-	kind, data, err := message(conn)
-	if err != nil {
-		return nil, farewell(err)
-	}
-	if kind != fws.TextMessage {
+	m, err := firstMessage(src, w)
+	var broken wire.Broken
+	switch {
+	case errors.As(err, &broken):
+		return nil, wire.CloseCode(broken)
+	case err != nil:
+		return nil, wire.CloseNoAuth
+	case m.Kind == wire.KindClose:
+		return nil, m.Code
+	case m.Kind != wire.KindText:
 		return nil, wire.CloseUnsupported
 	}
-	req, err := wire.Parse(data)
+	req, err := wire.Parse(m.Data)
 	if err != nil || req.Type != wire.OpAuth {
 		return nil, wire.CloseNoAuth
 	}
@@ -201,13 +200,26 @@ func (e *Edge) firstFrame(conn *websocket.Conn, w *hub.NetWriter) (*Session, wir
 	if s == nil {
 		return nil, code
 	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+	if err := src.conn.SetReadDeadline(time.Time{}); err != nil {
 		return nil, wire.CloseServerError
 	}
 	if len(req.Ref) > 0 {
 		_ = w.Write(wire.AppendText(nil, wire.OK(req.Ref)), handshakeWrite) // it may have gone
 	}
 	return s, 0
+}
+
+// firstMessage answers pings until something else comes.
+func firstMessage(src *source, w *hub.NetWriter) (wire.Message, error) {
+	for {
+		m, err := src.next()
+		if err == nil && m.Kind == wire.KindPing {
+			err = w.Write(wire.AppendPong(nil, m.Data), handshakeWrite)
+		}
+		if err != nil || m.Kind != wire.KindPing && m.Kind != wire.KindPong {
+			return m, err
+		}
+	}
 }
 
 func (e *Edge) admit(token string) (*Session, wire.CloseCode) {

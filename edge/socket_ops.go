@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	fws "github.com/fasthttp/websocket"
 	"golang.org/x/time/rate"
 
 	"vezeuniqverse.com/vezechat"
@@ -33,12 +32,12 @@ func newSocket(e *Edge, hc *hub.Conn, st *start) *socket {
 }
 
 // frame carries out one message of the client.
-func (s *socket) frame(kind int, data []byte) {
-	if kind != fws.TextMessage {
+func (s *socket) frame(m wire.Message) {
+	if m.Kind != wire.KindText {
 		s.hc.Close(wire.CloseUnsupported, "veze.v1 is text")
 		return
 	}
-	req, err := wire.Parse(data)
+	req, err := wire.Parse(m.Data)
 	if err == nil && !s.caller.Staff() && !s.rate.Allow() {
 		err = vezechat.Errorf(vezechat.CodeRateLimited, "too many requests on this socket").RetryIn(time.Second)
 	}

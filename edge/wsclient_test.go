@@ -64,9 +64,9 @@ type ws struct {
 	left []object // what find passed over; of the test's goroutine
 }
 
-// upgrade makes the opening handshake. It returns the response, and the client
+// upgrade makes the opening handshake, with early right behind it. It returns the response, and the client
 // when the answer is 101.
-func upgrade(t testing.TB, base, path string, h http.Header) (*http.Response, *ws) {
+func upgrade(t testing.TB, base, path string, h http.Header, early ...byte) (*http.Response, *ws) {
 	t.Helper()
 	addr := strings.TrimPrefix(base, "http://")
 	conn, err := net.Dial("tcp", addr)
@@ -81,7 +81,7 @@ func upgrade(t testing.TB, base, path string, h http.Header) (*http.Response, *w
 			req += k + ": " + v + "\r\n"
 		}
 	}
-	_, err = io.WriteString(conn, req+"\r\n")
+	_, err = io.WriteString(conn, req+"\r\n"+string(early))
 	must(t, err)
 	must(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
 	br := bufio.NewReader(conn)

@@ -2,12 +2,13 @@ package wire
 
 import "encoding/binary"
 
-// Opcodes of RFC 6455 §5.2 that a server sends.
+// Opcodes of RFC 6455 §5.2.
 const (
-	opText  = 0x1
-	opClose = 0x8
-	opPing  = 0x9
-	opPong  = 0xA
+	opText   = 0x1
+	opBinary = 0x2
+	opClose  = 0x8
+	opPing   = 0x9
+	opPong   = 0xA
 
 	finBit = 0x80
 
@@ -19,7 +20,7 @@ func AppendText(dst, payload []byte) []byte { return appendFrame(dst, opText, pa
 
 // AppendBinary appends an unfragmented, unmasked binary frame. The hub sends
 // none; its conformance tests echo them.
-func AppendBinary(dst, payload []byte) []byte { return appendFrame(dst, 0x2, payload) }
+func AppendBinary(dst, payload []byte) []byte { return appendFrame(dst, opBinary, payload) }
 
 // AppendPing appends a ping; a payload over 125 bytes is cut.
 func AppendPing(dst, payload []byte) []byte {
