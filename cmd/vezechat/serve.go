@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,6 +84,7 @@ func (h *hub) parts() []part {
 		{natsHere, h.natsPart()},
 		{pgHere, h.postgresPart()},
 		{redisHere, h.redisPart()},
+		{h.PprofListen != "", h.pprofPart()},
 		{true, h.busPart()},
 		{h.has("storage"), h.storagePart()},
 		{h.has("bridge"), h.bridgePart()},
@@ -144,36 +143,6 @@ func (h *hub) bridgePart() part {
 			MaxLen: h.RedisMaxLen, Logger: h.log, Registerer: h.reg})
 		h.health.add("bridge", h.has("edge"), func(context.Context) error { return m.Ready() })
 		return m.Run(ctx, ready)
-	}}
-}
-
-// statusPart serves what an edge would serve of the process itself.
-func (h *hub) statusPart() part {
-	return part{"status", func(ctx context.Context, ready func()) error {
-		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, "tcp", ":"+h.Port)
-		if err != nil {
-			return fmt.Errorf("PORT: %w", err)
-		}
-		h.url = urlOf(ln)
-		srv := &http.Server{Handler: h.health.routes(), ReadHeaderTimeout: 5 * time.Second}
-		var g sync.WaitGroup
-		g.Go(func() {
-			<-ctx.Done()
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			_ = srv.Shutdown(stop) // what is still open then is cut by Close
-			_ = srv.Close()
-		})
-		ready()
-		err = srv.Serve(ln)
-		if errors.Is(err, http.ErrServerClosed) {
-			err = nil
-		}
-		if ctx.Err() != nil {
-			g.Wait()
-		}
-		return err
 	}}
 }
 

@@ -68,8 +68,7 @@ func (h *hub) edgePart() part {
 		if err != nil {
 			return err
 		}
-		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, "tcp", ":"+h.Port)
+		ln, err := listen(ctx, ":"+h.Port)
 		if err != nil {
 			return fmt.Errorf("PORT: %w", err)
 		}

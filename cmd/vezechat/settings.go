@@ -45,6 +45,7 @@ type settings struct {
 	XEngineURL       string `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
 	PublicURL        string `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
 	OTLPEndpoint     string `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
+	PprofListen      string `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
 	LogLevel         string `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 	Roles            string `setting:"ROLES" default:"edge,storage,bridge" help:"What this process is, separated by commas."`
 }
@@ -75,6 +76,7 @@ func (s *settings) Validate() error {
 		named("REDIS_MAXLEN", notNegative(s.RedisMaxLen)),
 		named("NATS_URL", isServers(s.NatsURL)),
 		named("NATS_LISTEN", isListen(s.NatsListen)),
+		named("PPROF_LISTEN", isLoopback(s.PprofListen, "a profile tells everything about the process")),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
@@ -179,7 +181,16 @@ func isRedis(v string) error {
 }
 
 func isListen(v string) error {
-	if v == "" || v == "off" {
+	if v == "off" {
+		return nil
+	}
+	return isLoopback(v, "this server asks for no password; for others run NATS apart, with accounts")
+}
+
+// isLoopback wants host:port of this machine alone; why says what speaks against
+// others.
+func isLoopback(v, why string) error {
+	if v == "" {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(v)
@@ -187,7 +198,7 @@ func isListen(v string) error {
 		return fmt.Errorf("%q is not host:port", vezechat.Clip(v, 64))
 	}
 	if ip := net.ParseIP(host); host != "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%q is not on the loopback interface: this server asks for no password; for others run NATS apart, with accounts", vezechat.Clip(v, 64))
+		return fmt.Errorf("%q is not on the loopback interface: %s", vezechat.Clip(v, 64), why)
 	}
 	return isPort(port)
 }
