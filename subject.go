@@ -28,6 +28,7 @@ const (
 	prefixTicket   = "veze.ticket."
 	prefixLiveRoom = "veze.live.room."
 	prefixSoft     = "veze.soft.room."
+	prefixHeard    = "veze.*.room."
 	prefixService  = "veze.svc."
 	prefixDLQ      = "veze.dlq."
 	prefixBeat     = "veze.hb."
@@ -44,6 +45,10 @@ func LiveRoomSubject(id RoomID) string { return prefixLiveRoom + id.String() }
 
 // SoftRoomSubject carries what is never stored: typing and presence.
 func SoftRoomSubject(id RoomID) string { return prefixSoft + id.String() }
+
+// HeardRoomSubject matches both a room's live and its soft subject: one
+// subscription for each room, as each costs its client and every server some memory.
+func HeardRoomSubject(id RoomID) string { return prefixHeard + id.String() }
 
 // ServiceSubject is where requests for verb on noun are answered.
 func ServiceSubject(noun, verb string) string { return prefixService + noun + "." + verb }

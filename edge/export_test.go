@@ -10,7 +10,7 @@ import (
 // send messages of limit bytes, and so may all sockets of this edge.
 func (e *Edge) MountEcho(limit int64) {
 	e.maxFrame = limit
-	e.app.Get("/ws/echo", e.upgrade(e.talk(func(hc *hub.Conn, _ *start) func(wire.Message) {
+	e.app.Get("/ws/echo", e.upgrade(func(hc *hub.Conn, _ *start) func(wire.Message) {
 		return func(m wire.Message) {
 			if m.Kind == wire.KindText {
 				hc.SendRaw(wire.AppendText(nil, m.Data))
@@ -18,14 +18,14 @@ func (e *Edge) MountEcho(limit int64) {
 				hc.SendRaw(wire.AppendBinary(nil, m.Data))
 			}
 		}
-	})))
+	}))
 }
 
 // MountPanic serves sockets at /ws/panic whose handler has a defect.
 func (e *Edge) MountPanic() {
-	e.app.Get("/ws/panic", e.upgrade(e.talk(func(*hub.Conn, *start) func(wire.Message) {
+	e.app.Get("/ws/panic", e.upgrade(func(*hub.Conn, *start) func(wire.Message) {
 		return func(wire.Message) { panic("a defect") }
-	})))
+	}))
 }
 
 // Sockets is how many are open.

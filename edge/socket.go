@@ -38,16 +38,16 @@ func (e *Edge) socketRoutes() {
 	if e.cfg.Hub == nil {
 		return
 	}
-	e.app.Get("/ws", e.upgrade(e.talk(e.converse)))
-	e.app.Get("/ws/rooms/:room", e.upgrade(e.talk(e.converse)))
+	e.app.Get("/ws", e.upgrade(e.converse))
+	e.app.Get("/ws/rooms/:room", e.upgrade(e.converse))
 }
 
-// upgrade turns a request into a socket and lets talk have it. A cookie counts
+// upgrade turns a request into a socket and begins a conversation. A cookie counts
 // only from a page of ours (RFC 6455 §10.2).
 //
 // The library does the handshake; its connection and what the HTTP server holds
 // for it are given back then, and the socket goes on in a goroutine of its own.
-func (e *Edge) upgrade(talk func(*source, *start)) fiber.Handler {
+func (e *Edge) upgrade(begin conversation) fiber.Handler {
 	open := websocket.New(func(conn *websocket.Conn) {
 		st, ok := conn.Locals(localStart).(*start)
 		nc, early, mine := takeOver(conn.NetConn())
@@ -56,11 +56,7 @@ func (e *Edge) upgrade(talk func(*source, *start)) fiber.Handler {
 			return
 		}
 		e.sockets.Add(1)
-		go func() {
-			defer e.sockets.Add(-1)
-			defer func() { _ = nc.Close() }() // an error means that it has ended already
-			talk(e.newSource(nc, early), st)
-		}()
+		go e.serve(e.newSource(nc, early), st, begin)
 	}, websocket.Config{
 		Subprotocols: []string{subprotocol}, ReadBufferSize: 1 << 10, WriteBufferSize: 512, HandshakeTimeout: handshakeWrite,
 		RecoverHandler: func(*websocket.Conn) {
@@ -118,19 +114,31 @@ func (e *Edge) start(c *fiber.Ctx) (*start, error) {
 // conversation begins what a socket is for, and returns what takes its messages.
 type conversation func(hc *hub.Conn, st *start) func(wire.Message)
 
-// talk returns what serves one socket from its upgrade to its end.
-func (e *Edge) talk(begin conversation) func(*source, *start) {
-	return func(src *source, st *start) { e.serve(src, st, begin) }
+// serve is a socket's goroutine from its upgrade to its end. It waits for the
+// client in talk, and what is on its stack then is the larger part of what an idle
+// socket costs: setting out is therefore left to functions that have returned.
+func (e *Edge) serve(src *source, st *start, begin conversation) {
+	defer e.gone(src)
+	if hc := e.greet(src, st); hc != nil {
+		e.talk(src, hc, st, begin)
+	}
 }
 
-func (e *Edge) serve(src *source, st *start, begin conversation) {
+func (e *Edge) gone(src *source) {
+	_ = src.conn.Close() // an error means that it has ended already
+	e.sockets.Add(-1)
+}
+
+// greet learns who the client is and makes the socket known to the hub; nil when
+// the client was sent away.
+func (e *Edge) greet(src *source, st *start) *hub.Conn {
 	w := hub.NewNetWriter(src.conn)
 	if st.session == nil {
 		s, code := e.firstFrame(src, w)
 		if s == nil {
 			e.metrics.rejected.WithLabelValues(code.String()).Inc()
 			dismiss(src, w, code)
-			return
+			return nil
 		}
 		st.session = s
 	}
@@ -138,11 +146,16 @@ func (e *Edge) serve(src *source, st *start, begin conversation) {
 	hc, err := e.cfg.Hub.NewConn(w, user, st.session.ExpiresAt)
 	if err != nil {
 		dismiss(src, w, wire.CloseDrain)
-		return
+		return nil
 	}
+	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
+	return hc
+}
+
+// talk hands what the client says to the conversation until the socket ends.
+func (e *Edge) talk(src *source, hc *hub.Conn, st *start, begin conversation) {
 	defer hc.Detach()
 	defer e.survive(hc)
-	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
 	read(src, hc, begin(hc, st), e.cfg.Logger)
 }
 

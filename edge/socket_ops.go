@@ -142,9 +142,10 @@ func (s *socket) leaveUnseen(req *wire.Request) {
 // join puts the client into rooms, and answers for each.
 func (s *socket) join(ctx context.Context, req *wire.Request) {
 	caller := s.caller // the hub may ask again when a refresh has changed s
+	may := func(acc vezechat.Access) error { return acc.May(caller, vezechat.ActionSee, s.e.cfg.Now()) }
 	for _, j := range req.Rooms {
 		ask := func(ctx context.Context) (vezechat.Access, error) { return s.e.ask(ctx, caller, j.RoomID) }
-		err := s.hc.Join(ctx, hub.JoinRequest{Ref: req.Ref, RoomID: j.RoomID, After: j.After, Epoch: j.Epoch, Ask: ask})
+		err := s.hc.Join(ctx, hub.JoinRequest{Ref: req.Ref, RoomID: j.RoomID, After: j.After, Epoch: j.Epoch, Ask: ask, May: may})
 		if err != nil {
 			s.refuse(&wire.Request{Type: req.Type, Ref: req.Ref, RoomID: j.RoomID}, err)
 			continue

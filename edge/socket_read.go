@@ -60,17 +60,23 @@ func (e *Edge) newSource(conn net.Conn, early []byte) *source {
 // Besides the connection's errors there is wire.Broken.
 func (s *source) next() (wire.Message, error) {
 	for {
-		if len(s.rest) > 0 {
-			m, rest, err := s.decoder.Next(s.rest)
-			s.rest = rest
-			if err != nil || m.Kind != 0 {
-				return m, err
-			}
+		m, err := s.decoded()
+		if err != nil || m.Kind != 0 {
+			return m, err
 		}
 		if err := s.read(); err != nil {
 			return wire.Message{}, err
 		}
 	}
+}
+
+// decoded returns the next message of what has been read, of Kind 0 when there is
+// none.
+func (s *source) decoded() (m wire.Message, err error) {
+	if len(s.rest) > 0 {
+		m, s.rest, err = s.decoder.Next(s.rest)
+	}
+	return m, err
 }
 
 // read waits until the connection has something, and takes up to a chunk of it.
@@ -130,10 +136,23 @@ func (s *source) linger() {
 // there is one, has left or is about to.
 func read(src *source, hc *hub.Conn, fn func(wire.Message), log *slog.Logger) {
 	for {
-		m, err := src.next()
+		err := hear(src, hc, fn)
+		if err == nil {
+			err = src.read() // here the socket waits
+		}
 		if err != nil {
 			ended(src, hc, err, log)
 			return
+		}
+	}
+}
+
+// hear takes the messages that have been read.
+func hear(src *source, hc *hub.Conn, fn func(wire.Message)) error {
+	for {
+		m, err := src.decoded()
+		if err != nil || m.Kind == 0 {
+			return err
 		}
 		hc.Heard()
 		switch {
@@ -141,8 +160,7 @@ func read(src *source, hc *hub.Conn, fn func(wire.Message), log *slog.Logger) {
 			hc.Pong(m.Data)
 		case m.Kind == wire.KindClose:
 			hc.Close(m.Code, "")
-			ended(src, hc, errClosed, log)
-			return
+			return errClosed
 		case m.Kind != wire.KindPong && !hc.Closing():
 			fn(m)
 		}

@@ -47,8 +47,10 @@ func (h *hub) pprofPart() part {
 	}}
 }
 
+// listen opens a port. TCP's own keep-alive is off: HTTP connections have an idle
+// time-out and sockets are pinged, and it costs four system calls a connection.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
+	lc := net.ListenConfig{KeepAlive: -1}
 	return lc.Listen(ctx, "tcp", addr)
 }
 

@@ -70,7 +70,7 @@ func changeRoom(a *vezechat.Access, e *vezechat.Event) {
 }
 
 // eachAccess changes the access of one user's sockets, or of all for user 0, those
-// about to enter included.
+// about to enter and those who have just gone included.
 func (r *room) eachAccess(user vezechat.UserID, fn func(*vezechat.Access)) {
 	for _, c := range r.members {
 		if user == 0 || c.user == user {
@@ -82,11 +82,18 @@ func (r *room) eachAccess(user vezechat.UserID, fn func(*vezechat.Access)) {
 			c.changeAccess(r.id, fn)
 		}
 	}
+	for u, k := range r.recent {
+		if user == 0 || u == user {
+			fn(&k.access)
+			r.recent[u] = k
+		}
+	}
 }
 
 // remove takes all sockets of a user out of the room, those about to enter
 // included. mu is held.
 func (r *room) remove(user vezechat.UserID) {
+	delete(r.recent, user)
 	var out []*Conn
 	for _, c := range r.members {
 		if c.user == user {
@@ -131,7 +138,7 @@ func (r *room) expel(c *Conn, s *sub) bool {
 	if !c.forget(s) {
 		return false
 	}
-	delete(r.entering, c)
+	r.entered(c)
 	r.drop(c, s)
 	r.release()
 	return true

@@ -40,6 +40,7 @@ type Conn struct {
 	heard   atomic.Int64 // the last sign of life, by Hub.clock
 	busy    atomic.Bool  // the owner is at work, and cannot read pongs
 	expires atomic.Int64 // unix seconds; 0: never
+	spoke   spoke        // guarded by wheel.mu
 
 	mu      sync.Mutex // guards all below
 	subs    map[vezechat.RoomID]*sub
@@ -80,7 +81,7 @@ const maxSubs = 1000
 
 // NewConn makes a socket known to the hub. It fails when the hub is going away.
 func (h *Hub) NewConn(w Writer, u vezechat.User, expires time.Time) (*Conn, error) {
-	c := &Conn{h: h, w: w, user: u.ID, handle: u.Handle, subs: map[vezechat.RoomID]*sub{}}
+	c := &Conn{h: h, w: w, user: u.ID, handle: u.Handle, subs: map[vezechat.RoomID]*sub{}, spoke: spoke{slot: -1}}
 	c.flusher = h.flusherFor(c)
 	c.SetExpiry(expires)
 	c.Heard()
@@ -229,7 +230,7 @@ func (c *Conn) fail(code wire.CloseCode) {
 // but for a close frame, which gets a second to leave.
 func (c *Conn) Detach() {
 	for _, id := range c.Rooms() {
-		c.Leave(id)
+		c.depart(id)
 	}
 	c.mu.Lock()
 	c.detached = true

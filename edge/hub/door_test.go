@@ -234,7 +234,7 @@ func TestJoin_ShedDuringResumeLeavesNoHole(t *testing.T) {
 // Two edges with more than MaxRoster people each must fall silent.
 func TestPresence_LargeRostersFallSilent(t *testing.T) {
 	t.Parallel()
-	a, b := newPeople(), newPeople()
+	var a, b people
 	for i := range 300 {
 		a.enter(vezechat.UserID(1+i), "@a")
 		b.enter(vezechat.UserID(1000+i), "@b")

@@ -92,7 +92,7 @@ func (h *Hub) near(after vezechat.Seq) bool {
 // fromLog reads the log from a place on for the room's events; prev is the event
 // before the first of them.
 func (h *Hub) fromLog(ctx context.Context, r *room, prev, from vezechat.Seq) (run []event, more bool, err error) {
-	records, err := h.cfg.Tail.After(ctx, r.subject, from, fillBatch)
+	records, err := h.cfg.Tail.After(ctx, vezechat.RoomSubject(r.id), from, fillBatch)
 	if err != nil {
 		return nil, false, err
 	}
@@ -239,8 +239,9 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 		bySubject := make(map[string]*room, len(chunk))
 		subjects := make([]string, 0, len(chunk))
 		for _, r := range chunk {
-			bySubject[r.subject] = r
-			subjects = append(subjects, r.subject)
+			subject := vezechat.RoomSubject(r.id)
+			bySubject[subject] = r
+			subjects = append(subjects, subject)
 		}
 		heads, err := h.cfg.Tail.Heads(ctx, subjects)
 		if err != nil {

@@ -306,6 +306,9 @@ func (h *Hub) janitor(ctx context.Context) {
 			return
 		case <-tick.C:
 			h.evict()
+			for _, r := range h.all() {
+				r.forgetGone()
+			}
 		}
 	}
 }

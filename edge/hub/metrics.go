@@ -30,6 +30,7 @@ type metrics struct {
 	stalls          prometheus.Counter
 	writes          prometheus.Counter
 	removed         prometheus.Counter
+	remembered      prometheus.Counter
 	resumed         prometheus.Counter
 	resumes         *prometheus.CounterVec // from: ring, archive, reset, lag
 	closes          *prometheus.CounterVec // code
@@ -72,6 +73,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		stalls:          counter("stalls_total", "Writes that a socket did not take at once."),
 		writes:          counter("writes_total", "Writes to sockets."),
 		removed:         counter("removed_total", "Sockets taken out of a room because their user left or was removed."),
+		remembered:      counter("remembered_total", "Joins of those who had just gone, for which storage was not asked."),
 		resumed:         counter("resumed_events_total", "Events sent to sockets that came back."),
 		resumes:         vec("resumes_total", "Joins with a cursor, by where the missed events came from.", "from"),
 		closes:          vec("closes_total", "Sockets closed by the hub, by code.", "code"),

@@ -29,9 +29,9 @@ const (
 
 // people is who is in a room, guarded by room.mu.
 type people struct {
-	local  map[vezechat.UserID]*local
-	remote map[string]remote
-	shown  map[vezechat.UserID]string // what the members were told last
+	local  map[vezechat.UserID]*local // nil while nobody has been here
+	remote map[string]remote          // nil while no other edge has anybody
+	shown  []wire.Person              // what the members were told last, sorted
 	count  int                        // as told last
 	moved  bool                       // who is here has changed: tell the other edges at the next tick
 	dirty  bool                       // who is anywhere has changed: tell the members at the next tick
@@ -63,13 +63,12 @@ type softMessage struct {
 	Count int           `json:"n,omitempty"`
 }
 
-func newPeople() people {
-	return people{local: map[vezechat.UserID]*local{}, remote: map[string]remote{}, shown: map[vezechat.UserID]string{}}
-}
-
 func (p *people) enter(u vezechat.UserID, handle string) {
 	l := p.local[u]
 	if l == nil {
+		if p.local == nil {
+			p.local = map[vezechat.UserID]*local{}
+		}
 		l = &local{}
 		p.local[u] = l
 		p.moved = true
@@ -106,15 +105,16 @@ func (r *room) tellPresence(now time.Time) {
 	r.mu.Lock()
 	out := r.people.tick(r.h.cfg.Name, now)
 	frame := r.presenceChange()
-	members := slices.Clone(r.members)
+	var members []*Conn
+	if frame != nil {
+		members = slices.Clone(r.members)
+	}
 	r.mu.Unlock()
 	for _, m := range out {
 		r.h.sendSoft(r.id, m)
 	}
-	if frame != nil {
-		for _, c := range members {
-			c.pushSoft(r.id, frame)
-		}
+	for _, c := range members {
+		c.pushSoft(r.id, frame)
 	}
 }
 
@@ -153,19 +153,18 @@ func (p *people) here() []wire.Person {
 	return sorted(users)
 }
 
-// everyone is the union over all edges, as far as their lists name people, and
-// how many there are in all: above MaxRoster a person on two edges counts twice.
-func (p *people) everyone() (map[vezechat.UserID]string, int) {
-	all := make(map[vezechat.UserID]string, len(p.local))
-	for u, l := range p.local {
-		all[u] = l.handle
-	}
+// everyone is the union over all edges, as far as their lists name people, sorted,
+// and how many there are in all: above MaxRoster a person on two edges counts
+// twice.
+func (p *people) everyone() (all []wire.Person, count int) {
+	all = p.here()
 	unnamed := 0
 	for _, rm := range p.remote {
-		for _, u := range rm.users {
-			all[u.ID] = u.Handle
-		}
+		all = append(all, rm.users...)
 		unnamed += rm.count - len(rm.users)
+	}
+	if len(p.remote) > 0 {
+		all = slices.CompactFunc(sorted(all), func(a, b wire.Person) bool { return a.ID == b.ID })
 	}
 	return all, len(all) + unnamed
 }
@@ -190,13 +189,17 @@ func (r *room) presenceChange() []byte {
 	return textFrame(m)
 }
 
-func difference(a, b map[vezechat.UserID]string) (out []wire.Person) {
-	for u, handle := range a {
-		if _, ok := b[u]; !ok {
-			out = append(out, wire.Person{ID: u, Handle: handle})
+// difference returns who is in a and not in b; both are sorted.
+func difference(a, b []wire.Person) (out []wire.Person) {
+	for _, p := range a {
+		for len(b) > 0 && b[0].ID < p.ID {
+			b = b[1:]
+		}
+		if len(b) == 0 || b[0].ID != p.ID {
+			out = append(out, p)
 		}
 	}
-	return sorted(out)
+	return out
 }
 
 func sorted(people []wire.Person) []wire.Person {
@@ -218,7 +221,7 @@ func (c *Conn) Who(id vezechat.RoomID) (wire.Presence, error) {
 	r.mu.Unlock()
 	m := wire.Presence{Type: "presence", RoomID: id, Count: count}
 	if count <= wire.MaxRoster {
-		m.Users = difference(all, nil)
+		m.Users = all
 	}
 	return m, nil
 }
@@ -233,12 +236,11 @@ func (h *Hub) Here(id vezechat.RoomID) []vezechat.UserID {
 	r.mu.Lock()
 	all, _ := r.people.everyone()
 	r.mu.Unlock()
-	users := make([]vezechat.UserID, 0, len(all))
-	for u := range all {
-		users = append(users, u)
+	users := make([]vezechat.UserID, 0, min(len(all), wire.MaxRoster))
+	for _, p := range all[:min(len(all), wire.MaxRoster)] {
+		users = append(users, p.ID)
 	}
-	slices.Sort(users)
-	return users[:min(len(users), wire.MaxRoster)]
+	return users
 }
 
 // Typing tells the room that the socket's user is writing: at most once in 2.5 s,
@@ -302,6 +304,9 @@ func (p *people) hear(m softMessage, now time.Time) {
 	if m.Count == 0 {
 		delete(p.remote, m.Edge)
 	} else {
+		if p.remote == nil {
+			p.remote = map[string]remote{}
+		}
 		p.remote[m.Edge] = remote{users: sorted(m.Users), count: m.Count, expires: now.Add(presenceForget)}
 	}
 	if old.count != m.Count || !slices.Equal(old.users, m.Users) {

@@ -28,6 +28,11 @@ type JoinRequest struct {
 	// even see it. It may be called twice: somebody who is removed between its
 	// answer and their entering must not get in.
 	Ask func(context.Context) (vezechat.Access, error)
+
+	// May judges what the room remembers of somebody who was there a moment ago,
+	// as Ask does with storage's answer; nil asks in any case. Ask has the last
+	// word on who is refused.
+	May func(vezechat.Access) error
 }
 
 // Bounds of one resume.
@@ -51,7 +56,7 @@ func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
 		return err
 	}
 	before := c.h.mark(req.RoomID)
-	access, err := req.Ask(ctx)
+	access, err := c.access(ctx, req)
 	if err != nil {
 		return err
 	}
@@ -77,6 +82,26 @@ func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
 		return nil
 	}
 	return err
+}
+
+// entered forgets a socket that was on its way in; mu is held.
+func (r *room) entered(c *Conn) {
+	delete(r.entering, c)
+	if len(r.entering) == 0 {
+		r.entering = nil
+	}
+}
+
+// access returns what the socket's user may do in a room: as the room remembers it,
+// else as storage says.
+func (c *Conn) access(ctx context.Context, req JoinRequest) (vezechat.Access, error) {
+	if req.May != nil {
+		if access, ok := c.h.known(req.RoomID, c.user); ok && req.May(access) == nil {
+			c.h.metrics.remembered.Inc()
+			return access, nil
+		}
+	}
+	return req.Ask(ctx)
 }
 
 // mark is a room's state of memberships at some moment: whoever asked for access
@@ -107,6 +132,9 @@ func (r *room) register(c *Conn, s *sub, before mark) (fresh bool) {
 	c.mu.Lock()
 	c.subs[r.id] = s
 	c.mu.Unlock()
+	if r.entering == nil {
+		r.entering = map[*Conn]*sub{}
+	}
 	r.entering[c] = s
 	return before == mark{r, r.changes}
 }
@@ -291,7 +319,7 @@ func (c *Conn) enter(r *room, s *sub) error {
 	if !mine {
 		return errGone
 	}
-	delete(r.entering, c)
+	r.entered(c)
 	r.add(c, s)
 	return nil
 }

@@ -12,9 +12,8 @@ import (
 
 // room is one room on this edge.
 type room struct {
-	h       *Hub
-	id      vezechat.RoomID
-	subject string
+	h  *Hub
+	id vezechat.RoomID
 
 	opening sync.Mutex // held while open works; before mu
 
@@ -34,9 +33,10 @@ type room struct {
 
 	ring ring
 
-	members  []*Conn        // in no order; a Conn knows its index in each room
-	entering map[*Conn]*sub // on their way in: they hear nothing yet, and can be removed
-	changes  int            // events that changed who may do what
+	members  []*Conn                        // in no order; a Conn knows its index in each room
+	entering map[*Conn]*sub                 // on their way in: they hear nothing yet, and can be removed; nil when nobody is
+	recent   map[vezechat.UserID]remembered // those who have just gone; nil when nobody has
+	changes  int                            // events that changed who may do what
 	pend     [][]byte
 	pending  int       // bytes in pend
 	flushed  time.Time // when pend was last sent
@@ -61,7 +61,7 @@ const (
 )
 
 func newRoom(h *Hub, id vezechat.RoomID) *room {
-	return &room{h: h, id: id, subject: vezechat.RoomSubject(id), filling: true, entering: map[*Conn]*sub{}, people: newPeople()}
+	return &room{h: h, id: id, filling: true}
 }
 
 // open listens to the room and learns its head, once.
@@ -96,11 +96,12 @@ func (r *room) open(ctx context.Context) error {
 // askHead asks the log for the room's last event, and the archive when the log has
 // none any more.
 func (r *room) askHead(ctx context.Context) (vezechat.Seq, error) {
-	heads, err := r.h.cfg.Tail.Heads(ctx, []string{r.subject})
+	subject := vezechat.RoomSubject(r.id)
+	heads, err := r.h.cfg.Tail.Heads(ctx, []string{subject})
 	if err != nil {
 		return 0, err
 	}
-	if head, ok := heads[r.subject]; ok {
+	if head, ok := heads[subject]; ok {
 		return head, nil
 	}
 	p, err := r.h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: 1 << 62, Limit: 1})

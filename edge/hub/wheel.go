@@ -16,33 +16,29 @@ type wheel struct {
 	step time.Duration
 	ping []byte // the frame
 
-	mu    sync.Mutex // guards below
+	mu    sync.Mutex // guards below, and the spoke of each Conn
 	now   int
-	slots []map[*Conn]struct{}
-	at    map[*Conn]spoke
+	slots [wheelSlots][]*Conn
 }
 
 // spoke is where a socket hangs, and when it was pinged if it has yet to answer.
 type spoke struct {
-	slot   int
-	pinged time.Time
+	slot   int           // -1: nowhere, it is being visited or gone
+	place  int           // in the slot
+	pinged time.Duration // by Hub.clock; 0: not
 }
 
 const wheelSlots = 512
 
 func newWheel(h *Hub) *wheel {
 	longest := max(h.cfg.PingEvery*6/5, h.cfg.PongWithin)
-	w := &wheel{h: h, ping: wire.AppendPing(nil, nil), step: max(longest/(wheelSlots-8), time.Millisecond), at: map[*Conn]spoke{}, slots: make([]map[*Conn]struct{}, wheelSlots)}
-	for i := range w.slots {
-		w.slots[i] = map[*Conn]struct{}{}
-	}
-	return w
+	return &wheel{h: h, ping: wire.AppendPing(nil, nil), step: max(longest/(wheelSlots-8), time.Millisecond)}
 }
 
 func (w *wheel) add(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hang(c, w.jitter(), time.Time{})
+	w.hang(c, w.jitter(), 0)
 }
 
 // jitter is the next ping's distance: PingEvery ±20 %, so that sockets that came
@@ -53,34 +49,44 @@ func (w *wheel) jitter() time.Duration {
 }
 
 // hang puts a socket where the wheel will be after d; mu is held.
-func (w *wheel) hang(c *Conn, d time.Duration, pinged time.Time) {
+func (w *wheel) hang(c *Conn, d, pinged time.Duration) {
 	if left := c.expires.Load(); left != 0 {
 		d = min(d, max(0, time.Until(time.Unix(left, 0))))
 	}
 	slot := (w.now + 1 + min(int(d/w.step), wheelSlots-2)) % wheelSlots
-	w.slots[slot][c] = struct{}{}
-	w.at[c] = spoke{slot, pinged}
+	c.spoke = spoke{slot, len(w.slots[slot]), pinged}
+	w.slots[slot] = append(w.slots[slot], c)
+}
+
+// unhang takes a socket off the wheel; mu is held.
+func (w *wheel) unhang(c *Conn) {
+	if c.spoke.slot < 0 {
+		return
+	}
+	slot := w.slots[c.spoke.slot]
+	last := len(slot) - 1
+	slot[c.spoke.place] = slot[last]
+	slot[c.spoke.place].spoke.place = c.spoke.place
+	slot[last] = nil
+	w.slots[c.spoke.slot] = slot[:last]
+	c.spoke.slot = -1
 }
 
 func (w *wheel) remove(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s, ok := w.at[c]; ok {
-		delete(w.slots[s.slot], c)
-		delete(w.at, c)
-	}
+	w.unhang(c)
 }
 
 // rearm takes a new expiry into account.
 func (w *wheel) rearm(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s, ok := w.at[c]
-	if !ok || !s.pinged.IsZero() {
+	if c.spoke.slot < 0 || c.spoke.pinged != 0 {
 		return
 	}
-	delete(w.slots[s.slot], c)
-	w.hang(c, w.jitter(), time.Time{})
+	w.unhang(c)
+	w.hang(c, w.jitter(), 0)
 }
 
 func (w *wheel) run(ctx context.Context) {
@@ -99,30 +105,30 @@ func (w *wheel) run(ctx context.Context) {
 func (w *wheel) turn(now time.Time) {
 	w.mu.Lock()
 	w.now = (w.now + 1) % wheelSlots
-	due := make(map[*Conn]time.Time, len(w.slots[w.now]))
-	for c := range w.slots[w.now] {
-		due[c] = w.at[c].pinged
-		delete(w.at, c)
+	due := w.slots[w.now]
+	w.slots[w.now] = nil
+	for _, c := range due {
+		c.spoke.slot = -1
 	}
-	clear(w.slots[w.now])
 	w.mu.Unlock()
-	for c, pinged := range due {
-		w.visit(c, pinged, now)
+	for _, c := range due {
+		w.visit(c, now)
 	}
 }
 
 // visit pings a socket, or looks whether it has answered.
-func (w *wheel) visit(c *Conn, pinged, now time.Time) {
-	next, ping := w.jitter(), time.Time{}
+func (w *wheel) visit(c *Conn, now time.Time) {
+	pinged := c.spoke.pinged // nobody else touches a spoke that hangs nowhere
+	next, ping := w.jitter(), time.Duration(0)
 	switch exp := c.expires.Load(); {
 	case exp != 0 && now.Unix() >= exp:
 		c.Close(wire.CloseExpired, "token expired")
 		next = w.h.cfg.PingEvery
-	case !pinged.IsZero() && !c.busy.Load() && time.Duration(c.heard.Load()) < pinged.Sub(w.h.born):
+	case pinged != 0 && !c.busy.Load() && time.Duration(c.heard.Load()) < pinged:
 		c.Close(wire.CloseNoPong, "no pong")
 		next = w.h.cfg.PingEvery
-	case pinged.IsZero():
-		next, ping = w.h.cfg.PongWithin, now
+	case pinged == 0:
+		next, ping = w.h.cfg.PongWithin, max(1, now.Sub(w.h.born))
 		c.SendRaw(w.ping)
 	}
 	w.mu.Lock()

@@ -9,6 +9,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -70,6 +71,7 @@ type Tokens struct {
 	issuers map[string]Issuer
 	algs    []jose.SignatureAlgorithm
 	now     func() time.Time
+	seen    verified
 }
 
 // NewTokens returns a verifier of the tokens of issuers.
@@ -120,34 +122,54 @@ func (t *Tokens) Verify(ctx context.Context, token string) (vezechat.Identity, e
 	if len(token) > maxToken {
 		return vezechat.Identity{}, refused(nil)
 	}
+	digest := sha256.Sum256([]byte(token))
+	sig, ok := t.seen.get(digest)
+	if ok {
+		trusted, err := t.issuers[sig.issuer].trusted(ctx, sig)
+		if err != nil {
+			return vezechat.Identity{}, err
+		}
+		ok = trusted
+	}
+	if !ok {
+		var err error
+		if sig, err = t.verify(ctx, token); err != nil {
+			return vezechat.Identity{}, err
+		}
+	}
+	id, err := sig.claims.identity(t.issuers[sig.issuer], t.now())
+	if err == nil && !ok {
+		t.seen.put(digest, sig)
+	}
+	return id, err
+}
+
+// verify checks a token's signature.
+func (t *Tokens) verify(ctx context.Context, token string) (signature, error) {
 	parsed, err := jwt.ParseSigned(token, t.algs)
 	if err != nil {
-		return vezechat.Identity{}, refused(err)
+		return signature{}, refused(err)
 	}
 	var seen jwt.Claims // unverified: it only chooses whose keys to try
 	if err := parsed.UnsafeClaimsWithoutVerification(&seen); err != nil {
-		return vezechat.Identity{}, refused(err)
+		return signature{}, refused(err)
 	}
 	is, ok := t.issuers[seen.Issuer]
 	if !ok {
-		return vezechat.Identity{}, refused(nil)
+		return signature{}, refused(nil)
 	}
-	c, err := is.claims(ctx, parsed)
-	if err != nil {
-		return vezechat.Identity{}, err
-	}
-	return c.identity(is, t.now())
+	return is.verify(ctx, parsed)
 }
 
-// claims returns the claims of a token when a key of the issuer signed it.
-func (is Issuer) claims(ctx context.Context, tok *jwt.JSONWebToken) (claims, error) {
+// verify returns the claims of a token, and the key of the issuer that signed them.
+func (is Issuer) verify(ctx context.Context, tok *jwt.JSONWebToken) (signature, error) {
 	head := tok.Headers[0]
 	if !slices.Contains(is.Algorithms, jose.SignatureAlgorithm(head.Algorithm)) {
-		return claims{}, refused(nil)
+		return signature{}, refused(nil)
 	}
 	keys, err := is.Keys.Keys(ctx, head.KeyID)
 	if err != nil {
-		return claims{}, err
+		return signature{}, err
 	}
 	for _, k := range keys {
 		if !usable(k, head.Algorithm) {
@@ -155,10 +177,10 @@ func (is Issuer) claims(ctx context.Context, tok *jwt.JSONWebToken) (claims, err
 		}
 		var c claims
 		if tok.Claims(k.Key, &c) == nil {
-			return c, nil
+			return signature{claims: c, issuer: is.Name, kid: head.KeyID, alg: head.Algorithm, key: k.Key}, nil
 		}
 	}
-	return claims{}, refused(nil)
+	return signature{}, refused(nil)
 }
 
 // usable reports whether a key may check signatures of an algorithm: a public

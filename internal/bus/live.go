@@ -36,13 +36,13 @@ type Live struct {
 	seed   maphash.Seed
 
 	mu   sync.Mutex // guards subs
-	subs map[vezechat.RoomID]roomSubs
+	subs map[vezechat.RoomID]roomSub
 }
 
-// roomSubs are the subscriptions to a room.
-type roomSubs struct {
-	live, soft *nats.Subscription
-	known      bool // the server has answered since they were made
+// roomSub is the subscription to a room.
+type roomSub struct {
+	sub   *nats.Subscription
+	known bool // the server has answered since it was made
 }
 
 // liveQueue is how many live messages may wait for one shard. When it is full
@@ -52,7 +52,7 @@ const liveQueue = 16 << 10
 // Live opens the feed with a number of shards. It starts when Run is called.
 // A bus has one.
 func (b *Bus) Live(h LiveHandler, shards int) *Live {
-	l := &Live{bus: b, h: h, seed: maphash.MakeSeed(), subs: map[vezechat.RoomID]roomSubs{}}
+	l := &Live{bus: b, h: h, seed: maphash.MakeSeed(), subs: map[vezechat.RoomID]roomSub{}}
 	for range max(1, shards) {
 		l.shards = append(l.shards, make(chan *nats.Msg, liveQueue))
 	}
@@ -103,11 +103,11 @@ func (l *Live) dispatch(m *nats.Msg) {
 // joins must look at the room's head again. Joining twice is harmless, and after
 // an error is how to try again.
 func (l *Live) Join(room vezechat.RoomID) error {
-	subs, err := l.subscribe(room)
+	s, err := l.subscribe(room)
 	if err != nil {
 		return unavailable(err, "cannot listen to the room now")
 	}
-	if subs.known {
+	if s.known {
 		return nil
 	}
 	if err := l.bus.live.FlushTimeout(2 * time.Second); err != nil {
@@ -115,31 +115,26 @@ func (l *Live) Join(room vezechat.RoomID) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.subs[room] == subs { // nobody has left and come back meanwhile
-		subs.known = true
-		l.subs[room] = subs
+	if l.subs[room] == s { // nobody has left and come back meanwhile
+		s.known = true
+		l.subs[room] = s
 	}
 	return nil
 }
 
-// subscribe returns the subscriptions to a room, and makes them if there are none.
-func (l *Live) subscribe(room vezechat.RoomID) (roomSubs, error) {
+// subscribe returns the subscription to a room, and makes it if there is none.
+func (l *Live) subscribe(room vezechat.RoomID) (roomSub, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s, ok := l.subs[room]; ok {
 		return s, nil
 	}
 	ch := l.shards[maphash.Comparable(l.seed, room)%uint64(len(l.shards))]
-	live, err := l.bus.live.ChanSubscribe(vezechat.LiveRoomSubject(room), ch)
+	sub, err := l.bus.live.ChanSubscribe(vezechat.HeardRoomSubject(room), ch)
 	if err != nil {
-		return roomSubs{}, err
+		return roomSub{}, err
 	}
-	soft, err := l.bus.live.ChanSubscribe(vezechat.SoftRoomSubject(room), ch)
-	if err != nil {
-		_ = live.Unsubscribe() // the connection has closed
-		return roomSubs{}, err
-	}
-	s := roomSubs{live: live, soft: soft}
+	s := roomSub{sub: sub}
 	l.subs[room] = s
 	return s, nil
 }
@@ -151,8 +146,7 @@ func (l *Live) Leave(room vezechat.RoomID) {
 	delete(l.subs, room)
 	l.mu.Unlock()
 	if ok {
-		_ = s.live.Unsubscribe() // an error means that the connection has closed
-		_ = s.soft.Unsubscribe()
+		_ = s.sub.Unsubscribe() // an error means that the connection has closed
 	}
 }
 

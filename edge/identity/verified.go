@@ -1,0 +1,71 @@
+package identity
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"sync"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// maxVerified bounds each of two generations of tokens whose signature has been
+// verified.
+const maxVerified = 4096
+
+// verified remembers that a token was signed by a key: the one part of checking it
+// that does not change with time. What does, is checked each time: that the issuer
+// still has the key, and the claims' times. It holds digests, no tokens.
+type verified struct {
+	mu       sync.Mutex // guards both generations
+	cur, old map[[sha256.Size]byte]signature
+}
+
+// signature is a token's claims and who signed them.
+type signature struct {
+	claims claims
+	issuer string
+	kid    string
+	alg    string
+	key    crypto.PublicKey
+}
+
+func (v *verified) get(digest [sha256.Size]byte) (signature, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, gen := range [...]map[[sha256.Size]byte]signature{v.cur, v.old} {
+		if s, ok := gen[digest]; ok {
+			return s, true
+		}
+	}
+	return signature{}, false
+}
+
+func (v *verified) put(digest [sha256.Size]byte, s signature) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.cur == nil || len(v.cur) >= maxVerified {
+		v.old, v.cur = v.cur, map[[sha256.Size]byte]signature{}
+	}
+	v.cur[digest] = s
+}
+
+// trusted reports whether the issuer would still accept a key for an algorithm.
+// An error is that of its key set.
+func (is Issuer) trusted(ctx context.Context, s signature) (bool, error) {
+	keys, err := is.Keys.Keys(ctx, s.kid)
+	if err != nil {
+		return false, err
+	}
+	for _, k := range keys {
+		if usable(k, s.alg) && sameKey(k, s.key) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func sameKey(k jose.JSONWebKey, key crypto.PublicKey) bool {
+	eq, ok := k.Key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && eq.Equal(key)
+}
