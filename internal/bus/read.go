@@ -132,40 +132,91 @@ func (r *reader) forget(st jetstream.Stream, name string) {
 	_ = st.DeleteConsumer(ctx, name) // the server forgets it by itself otherwise
 }
 
-// pull keeps one pull request open and hands on what comes in runs as large as
-// the sink's own pace makes them. n is how many records came.
+// pull is one open pull request.
+type pull struct {
+	batch  jetstream.MessageBatch
+	msgs   <-chan jetstream.Msg
+	left   int // how many messages it may still bring
+	cancel context.CancelFunc
+}
+
+func (r *reader) ask(ctx context.Context, cons jetstream.Consumer) (*pull, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	batch, err := cons.Fetch(r.limit, jetstream.FetchContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &pull{batch: batch, msgs: batch.Messages(), left: r.limit, cancel: cancel}, nil
+}
+
+// pull hands on what comes in runs as large as the sink's own pace makes them,
+// until a pull request has ended. When all that one may bring is here, the next
+// one is made before the sink works, and is filled meanwhile. Not earlier: the
+// server deals messages to two requests in turns. n is how many records came.
 func (r *reader) pull(ctx context.Context, st jetstream.Stream, cons jetstream.Consumer, delivered *uint64) (n int, err error) {
-	pctx, cancel := context.WithTimeout(ctx, fetchWait)
-	defer cancel()
-	batch, err := cons.Fetch(r.limit, jetstream.FetchContext(pctx))
+	p, err := r.ask(ctx, cons)
 	if err != nil {
 		return 0, err
 	}
-	msgs := batch.Messages()
-	for first := range msgs {
-		run := []jetstream.Msg{first}
-		open := true
-		for open && len(run) < r.limit {
-			select {
-			case m, ok := <-msgs:
-				if open = ok; ok {
-					run = append(run, m)
-				}
-				continue
-			default:
+	defer func() { p.cancel() }()
+	for {
+		run := p.run()
+		if len(run) == 0 {
+			return n, p.err()
+		}
+		if p.left == 0 {
+			next, err := r.ask(ctx, cons)
+			if err != nil {
+				return n, err
 			}
-			break
+			p.cancel()
+			p = next
 		}
 		if err := r.hand(ctx, st, run, delivered); err != nil {
 			return n, err
 		}
 		n += len(run)
 	}
-	err = batch.Error()
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) {
-		err = nil // a quiet log
+}
+
+// run waits for a message and takes those behind it that are here, or that the
+// log had when it sent the last one. It is empty when the request has ended.
+func (p *pull) run() (run []jetstream.Msg) {
+	for p.left > 0 {
+		m, ok := p.next(run)
+		if !ok {
+			break
+		}
+		run = append(run, m)
+		p.left--
 	}
-	return n, err
+	return run
+}
+
+func (p *pull) next(run []jetstream.Msg) (jetstream.Msg, bool) {
+	select {
+	case m, ok := <-p.msgs:
+		return m, ok
+	default:
+	}
+	if len(run) > 0 {
+		md, err := run[len(run)-1].Metadata()
+		if err != nil || md.NumPending == 0 {
+			return nil, false
+		}
+	}
+	m, ok := <-p.msgs
+	return m, ok
+}
+
+// err is why the request ended; that the log is quiet is none.
+func (p *pull) err() error {
+	err := p.batch.Error()
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) {
+		return nil
+	}
+	return err
 }
 
 // hand passes a run on, in two parts where the log jumps: what it jumps over was

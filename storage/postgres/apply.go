@@ -74,7 +74,10 @@ func (s *Store) apply(ctx context.Context, epoch string, after vezechat.Seq, run
 	defer cancel()
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		f := newFolded()
-		stored, err := load(ctx, tx, f, after, run, nonces)
+		if err := load(ctx, tx, f, after, run, nonces); err != nil {
+			return err
+		}
+		stored, err := again(ctx, tx, f, run)
 		if err != nil {
 			return err
 		}
@@ -127,7 +130,6 @@ JOIN messages m ON m.room_id = t.room_id AND m.message_id = t.message_id`
 const selectStored = `
 SELECT e.seq, e.msg_id
 FROM unnest($1::bigint[], $2::bigint[]) AS t (room_id, seq)
-JOIN room_heads h ON h.room_id = t.room_id AND h.last_seq >= t.seq
 JOIN events e ON e.room_id = t.room_id AND e.seq = t.seq`
 
 const selectNonces = `
@@ -136,26 +138,18 @@ FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS t (room_id, user_id, nonc
 JOIN messages m ON m.room_id = t.room_id AND m.user_id = t.user_id AND m.nonce = t.nonce`
 
 // load locks the position and reads all that the run touches, in one exchange
-// with the server. It returns the IDs of records that are stored already.
-func load(ctx context.Context, tx pgx.Tx, f *folded, after vezechat.Seq, run []placed, nonces bool) (map[vezechat.Seq]string, error) {
+// with the server.
+func load(ctx context.Context, tx pgx.Tx, f *folded, after vezechat.Seq, run []placed, nonces bool) error {
 	var b pgx.Batch
 	b.Queue(lockPosition, vezechat.StreamChat).QueryRow(func(row pgx.Row) error { return checkPosition(row, after) })
-	rooms, seqs := make([]vezechat.RoomID, len(run)), make([]vezechat.Seq, len(run))
 	var target messageRefs
-	for i, p := range run {
-		rooms[i], seqs[i] = p.event.RoomID, p.Seq
+	for i := range run {
+		p := &run[i]
 		if p.event.Type != vezechat.EventMessageCreated && p.event.MessageID != 0 {
 			target.add(p.event.RoomID, p.event.MessageID)
 		}
 	}
-	b.Queue(selectHeads, distinct(rooms)).Query(f.loadHeads)
-	stored := map[vezechat.Seq]string{}
-	b.Queue(selectStored, rooms, seqs).Query(func(rows pgx.Rows) error {
-		var seq vezechat.Seq
-		var id string
-		_, err := pgx.ForEachRow(rows, []any{&seq, &id}, func() error { stored[seq] = id; return nil })
-		return err
-	})
+	b.Queue(selectHeads, roomsOf(run)).Query(f.loadHeads)
 	if len(target.ids) > 0 {
 		b.Queue(selectTargets, target.rooms, target.ids).Query(f.loadMessages)
 	}
@@ -164,7 +158,32 @@ func load(ctx context.Context, tx pgx.Tx, f *folded, after vezechat.Seq, run []p
 		n.collect(run)
 		b.Queue(selectNonces, n.rooms, n.users, n.nonces).Query(f.loadNonces)
 	}
-	return stored, tx.SendBatch(ctx, &b).Close()
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// again returns the IDs under which those of the run's records are stored that
+// their rooms' heads have passed. There are none but after the position was moved
+// back by hand.
+func again(ctx context.Context, tx pgx.Tx, f *folded, run []placed) (map[vezechat.Seq]string, error) {
+	var rooms []vezechat.RoomID
+	var seqs []vezechat.Seq
+	for i := range run {
+		if p := &run[i]; p.Seq <= f.heads[p.event.RoomID] {
+			rooms, seqs = append(rooms, p.event.RoomID), append(seqs, p.Seq)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, selectStored, rooms, seqs)
+	if err != nil {
+		return nil, err
+	}
+	stored := map[vezechat.Seq]string{}
+	var seq vezechat.Seq
+	var id string
+	_, err = pgx.ForEachRow(rows, []any{&seq, &id}, func() error { stored[seq] = id; return nil })
+	return stored, err
 }
 
 func checkPosition(row pgx.Row, after vezechat.Seq) error {
@@ -234,11 +253,12 @@ func (n *nonceRefs) collect(run []placed) {
 	}
 }
 
-func distinct(rooms []vezechat.RoomID) []vezechat.RoomID {
-	seen := make(map[vezechat.RoomID]bool, len(rooms))
+// roomsOf are the rooms of a run, each once.
+func roomsOf(run []placed) []vezechat.RoomID {
+	seen := map[vezechat.RoomID]bool{}
 	var out []vezechat.RoomID
-	for _, r := range rooms {
-		if !seen[r] {
+	for i := range run {
+		if r := run[i].event.RoomID; !seen[r] {
 			seen[r] = true
 			out = append(out, r)
 		}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"vezeuniqverse.com/vezechat"
 )
 
@@ -22,9 +20,9 @@ q.user_id, q.handle,
 CASE WHEN q.deleted_at IS NULL AND q.hidden_at IS NULL THEN left(q.text, 120) ELSE '' END,
 a.list`
 
-// aboutMessages are the tables of messageColumns beside g.
+// aboutMessages are the tables of messageColumns beside g, for few messages.
 const aboutMessages = `
-LEFT JOIN messages q ON q.room_id = g.room_id AND q.message_id = g.reply_to AND g.reply_to <> 0
+LEFT JOIN messages q ON q.room_id = g.room_id AND q.message_id = nullif(g.reply_to, 0)
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object('emoji', e.emoji, 'count', e.n, 'users', e.users) ORDER BY e.first) AS list
     FROM (
@@ -77,24 +75,39 @@ func (n *nullMessage) message(room vezechat.RoomID) vezechat.Message {
 }
 
 const messagesBefore = `
-SELECT ` + accessColumns + `, h.last_seq,` + messageColumns + roomTables + `
-LEFT JOIN LATERAL (
-    SELECT s.room_id, s.message_id, s.user_id, s.handle, s.text, s.created_at, s.edited_at, s.deleted_at, s.hidden_at, s.flags, s.reply_to, s.nonce
-    FROM messages s WHERE s.room_id = r.id AND s.message_id < $3
+WITH page AS MATERIALIZED (
+    SELECT ` + pageColumns + ` FROM messages s WHERE s.room_id = $2 AND s.message_id < $3
     ORDER BY s.message_id DESC LIMIT $4
-) g ON true` + aboutMessages + `
-WHERE r.id = $2
+)` + selectPage + `
 ORDER BY g.message_id DESC`
 
 const messagesAfter = `
-SELECT ` + accessColumns + `, h.last_seq,` + messageColumns + roomTables + `
-LEFT JOIN LATERAL (
-    SELECT s.room_id, s.message_id, s.user_id, s.handle, s.text, s.created_at, s.edited_at, s.deleted_at, s.hidden_at, s.flags, s.reply_to, s.nonce
-    FROM messages s WHERE s.room_id = r.id AND s.message_id > $3
+WITH page AS MATERIALIZED (
+    SELECT ` + pageColumns + ` FROM messages s WHERE s.room_id = $2 AND s.message_id > $3
     ORDER BY s.message_id LIMIT $4
-) g ON true` + aboutMessages + `
-WHERE r.id = $2
+)` + selectPage + `
 ORDER BY g.message_id`
+
+const pageColumns = `
+s.message_id, s.user_id, s.handle, s.text, s.created_at, s.edited_at, s.deleted_at, s.hidden_at, s.flags, s.reply_to, s.nonce`
+
+// selectPage reads what aboutMessages does, the reactions of a whole page at once:
+// a room's messages between its first and its last are those of the page.
+const selectPage = `, liked AS MATERIALIZED (
+    SELECT e.message_id, jsonb_agg(jsonb_build_object('emoji', e.emoji, 'count', e.n, 'users', e.users) ORDER BY e.first) AS list
+    FROM (
+        SELECT t.message_id, t.emoji, count(*) AS n, min(t.seq) AS first, (array_agg(t.user_id ORDER BY t.seq, t.user_id))[1:50] AS users
+        FROM message_reactions t
+        WHERE t.room_id = $2 AND t.message_id BETWEEN (SELECT min(message_id) FROM page) AND (SELECT max(message_id) FROM page)
+        GROUP BY t.message_id, t.emoji
+    ) e
+    GROUP BY e.message_id
+)
+SELECT ` + accessColumns + `, h.last_seq,` + messageColumns + roomTables + `
+LEFT JOIN page g ON true
+LEFT JOIN messages q ON q.room_id = r.id AND q.message_id = nullif(g.reply_to, 0)
+LEFT JOIN liked a ON a.message_id = g.message_id AND g.deleted_at IS NULL AND g.hidden_at IS NULL
+WHERE r.id = $2`
 
 // Messages implements vezechat.MessageService: one statement, so that what
 // decides about the caller, the page and the room's head are of one moment.
@@ -150,17 +163,24 @@ func (s *Store) messages(ctx context.Context, sql string, ref vezechat.RoomRef, 
 	if err != nil {
 		return nil, 0, translate(err)
 	}
+	defer rows.Close()
 	a := vezechat.Access{UserID: ref.Caller.UserID}
 	list := []vezechat.Message{}
 	var head vezechat.Seq
 	var n nullMessage
-	_, err = pgx.ForEachRow(rows, append(append(accessFields(&a), &head), n.fields()...), func() error {
+	about := append(accessFields(&a), &head) // the same in each row
+	fields := append(slices.Clone(about), n.fields()...)
+	for rows.Next() {
+		n.flags, n.reactions = nil, nil
+		if err := rows.Scan(fields...); err != nil {
+			return nil, 0, translate(err)
+		}
 		if n.id != nil {
 			list = append(list, n.message(ref.RoomID))
 		}
-		n.flags, n.reactions = nil, nil
-		return nil
-	})
+		clear(fields[:len(about)]) // pgx passes over what has no place
+	}
+	err = rows.Err()
 	if err == nil {
 		err = a.May(ref.Caller, vezechat.ActionSee, s.now())
 	}

@@ -188,7 +188,7 @@ func fill(ctx context.Context, url string, ids []vezechat.RoomID, n int) error {
 	for i := range n {
 		room, id := ids[i%len(ids)], fmt.Sprintf("fill-%d", i)
 		msg := &nats.Msg{Subject: vezechat.RoomSubject(room), Data: payload(room, id, at), Header: nats.Header{nats.MsgIdHdr: {id}}}
-		if _, err := js.PublishMsgAsync(msg); err != nil {
+		if _, err := js.PublishMsgAsync(msg, jetstream.WithStallWait(sinkWithin)); err != nil {
 			return err
 		}
 	}
