@@ -59,6 +59,12 @@ func DLQSubject(consumer string, id RoomID) string { return prefixDLQ + consumer
 // BeatSubject is where a role tells each second that it is alive, and how far.
 func BeatSubject(role string) string { return prefixBeat + role }
 
+// DirectLastSubject is where a stream is asked for a subject's last record (NATS
+// ADR-31).
+func DirectLastSubject(stream, subject string) string {
+	return "$JS.API.DIRECT.GET." + stream + "." + subject
+}
+
 // RoomOfSubject returns the room of a log, live or soft subject. ok is false for
 // every other subject.
 func RoomOfSubject(subject string) (id RoomID, ok bool) {

@@ -81,6 +81,11 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	return b, nil
 }
 
+// syncQueue is how many answers may wait in a direct read: one has maxLastFor at
+// the most. The library makes the queue anew for each read, and half a megabyte of
+// it unless it is told.
+const syncQueue = 2048
+
 func (b *Bus) dial(ctx context.Context, purpose string) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name(b.cfg.Name + "-" + purpose),
@@ -88,6 +93,7 @@ func (b *Bus) dial(ctx context.Context, purpose string) (*nats.Conn, error) {
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(200*time.Millisecond, time.Second),
 		nats.ReconnectBufSize(-1), // a publish while disconnected fails at once; a buffered one could surface after its caller gave up
+		nats.SyncQueueLen(syncQueue),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(5 * time.Second),

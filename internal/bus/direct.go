@@ -3,8 +3,10 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,6 +35,9 @@ func (b *Bus) After(ctx context.Context, subject string, after vezechat.Seq, lim
 
 // Heads returns the last record's place for each subject that has one in the log.
 func (b *Bus) Heads(ctx context.Context, subjects []string) (map[string]vezechat.Seq, error) {
+	if len(subjects) == 1 {
+		return b.head(ctx, subjects[0])
+	}
 	heads := make(map[string]vezechat.Seq, len(subjects))
 	for chunk := range slices.Chunk(subjects, maxLastFor) {
 		records, err := b.lastFor(ctx, chunk)
@@ -44,6 +49,28 @@ func (b *Bus) Heads(ctx context.Context, subjects []string) (map[string]vezechat
 		}
 	}
 	return heads, nil
+}
+
+// head is Heads for one subject: a request that needs no subscription of its own.
+func (b *Bus) head(ctx context.Context, subject string) (map[string]vezechat.Seq, error) {
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	m, err := b.read.RequestWithContext(ctx, vezechat.DirectLastSubject(vezechat.StreamChat, subject), nil)
+	if err != nil {
+		return nil, unavailable(err, "the log does not answer")
+	}
+	switch status := lastValue(m.Header, "Status"); status {
+	case "404":
+		return map[string]vezechat.Seq{}, nil
+	case "":
+	default:
+		return nil, unavailable(fmt.Errorf("direct get: status %s", status), "the log does not answer")
+	}
+	seq, err := strconv.ParseUint(lastValue(m.Header, jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return nil, unavailable(err, "the log does not answer")
+	}
+	return map[string]vezechat.Seq{subject: vezechat.Seq(seq)}, nil
 }
 
 func (b *Bus) lastFor(ctx context.Context, subjects []string, opts ...jetstreamext.GetLastForOpt) ([]vezechat.Record, error) {

@@ -193,3 +193,33 @@ func stream(t *testing.T, b *bus.Bus) jetstream.Stream {
 	}
 	return st
 }
+
+// One subject is asked for in another way than many, and the answers agree.
+func TestHeads_OneSubject(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	full, empty := vezechat.RoomSubject(1), vezechat.RoomSubject(2)
+	if heads, err := b.Heads(t.Context(), []string{full}); err != nil || len(heads) != 0 {
+		t.Errorf("before anything was said: %v, %v", heads, err)
+	}
+	for i := range 3 {
+		mustAppend(t, b, 1, strconv.Itoa(i))
+	}
+	many, err := b.Heads(t.Context(), []string{full, empty})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := b.Heads(t.Context(), []string{full})
+	if err != nil || len(one) != 1 || one[full] != many[full] || one[full] == 0 {
+		t.Errorf("one: %v (%v), many: %v", one, err, many)
+	}
+	if none, err := b.Heads(t.Context(), []string{empty}); err != nil || len(none) != 0 {
+		t.Errorf("a room without events: %v, %v", none, err)
+	}
+	if err := b.JetStream().DeleteStream(t.Context(), vezechat.StreamChat); err != nil {
+		t.Fatal(err)
+	}
+	if heads, err := b.Heads(t.Context(), []string{full}); vezechat.CodeOf(err) != vezechat.CodeUnavailable {
+		t.Errorf("without a log: %v, %v", heads, err)
+	}
+}
