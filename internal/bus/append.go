@@ -30,16 +30,16 @@ func (b *Bus) Append(ctx context.Context, e vezechat.Entry) (vezechat.Ack, error
 		b.metrics.appends.WithLabelValues("too_large").Inc()
 		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeTooLarge, "an event has at most %d bytes", vezechat.MaxPayload)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
-	defer cancel()
 	started := time.Now()
-	msg := &nats.Msg{Subject: e.Subject, Data: e.Payload, Header: headerOf(e)}
+	w := b.acks.begin(e)
+	defer b.acks.end(w)
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 300*time.Millisecond) {
-		ack, err := b.attempt(ctx, msg)
+		left := b.cfg.AppendTimeout - time.Since(started)
+		ack, err := b.attempt(ctx, w, min(left, attemptTimeout))
 		if err == nil {
 			b.metrics.appendSeconds.Observe(time.Since(started).Seconds())
-			b.metrics.appends.WithLabelValues(resultOf(ack)).Inc()
-			return vezechat.Ack{Seq: vezechat.Seq(ack.Sequence), Duplicate: ack.Duplicate}, nil
+			b.metrics.appended(ack)
+			return ack, nil
 		}
 		reason, passes := passing(err)
 		if !passes {
@@ -47,26 +47,48 @@ func (b *Bus) Append(ctx context.Context, e vezechat.Entry) (vezechat.Ack, error
 			return vezechat.Ack{}, refusal(err)
 		}
 		b.metrics.appendRetries.WithLabelValues(reason).Inc()
-		select {
-		case <-ctx.Done():
+		if wait := pause/2 + rand.N(pause); ctx.Err() != nil || !b.pause(ctx, w, wait, started) {
 			b.metrics.appends.WithLabelValues("unavailable").Inc()
 			return vezechat.Ack{}, unavailable(errors.Join(ctx.Err(), err), "the log did not acknowledge in time, send it again with the same nonce")
-		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }
 
-func (b *Bus) attempt(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return b.pub.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+// attempt publishes once and waits for an answer.
+func (b *Bus) attempt(ctx context.Context, w *waiter, within time.Duration) (vezechat.Ack, error) {
+	b.acks.expect(w)
+	if err := b.live.PublishMsg(&w.msg); err != nil {
+		b.acks.forget(w)
+		return vezechat.Ack{}, err
+	}
+	w.timer.Reset(within)
+	defer w.timer.Stop()
+	err := nats.ErrTimeout
+	select {
+	case a := <-w.ch:
+		return a.ack, a.err
+	case <-w.timer.C:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if late, ok := b.acks.forget(w); ok {
+		return late.ack, late.err
+	}
+	return vezechat.Ack{}, err
 }
 
-func resultOf(ack *jetstream.PubAck) string {
-	if ack.Duplicate {
-		return "duplicate"
+// pause waits before the next attempt. It reports false when there is none any
+// more: ctx is done, or the time for appending is over.
+func (b *Bus) pause(ctx context.Context, w *waiter, d time.Duration, started time.Time) bool {
+	left := b.cfg.AppendTimeout - time.Since(started)
+	w.timer.Reset(min(d, left))
+	defer w.timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-w.timer.C:
+		return d < left
 	}
-	return "ok"
 }
 
 // passing reports whether an attempt may be repeated, and names the reason from a
@@ -99,16 +121,8 @@ func refusal(err error) error {
 	return vezechat.WrapError(vezechat.CodeInternal, err, "the log refused the event")
 }
 
-// headerOf returns the headers of an entry: only what the hub itself decides on.
-func headerOf(e vezechat.Entry) nats.Header {
-	h := nats.Header{}
-	if e.ID != "" {
-		h[jetstream.MsgIDHeader] = []string{e.ID}
-	}
-	setTrace(h, e.Trace)
-	return h
-}
-
+// setTrace puts a trace into headers: with the ID all that an entry has there, so
+// only what the hub itself decides on.
 func setTrace(h nats.Header, t vezechat.Trace) {
 	if t.Traceparent != "" {
 		h[headerTraceparent] = []string{t.Traceparent}

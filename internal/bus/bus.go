@@ -49,7 +49,7 @@ type Bus struct {
 	log     *slog.Logger
 	live    *nats.Conn
 	read    *nats.Conn
-	pub     jetstream.JetStream // on live
+	acks    *acks               // on live
 	js      jetstream.JetStream // on read
 	metrics *metrics
 
@@ -71,15 +71,20 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		b.live.Close()
 		return nil, err
 	}
-	if b.pub, err = jetstream.New(b.live, jetstream.WithDefaultTimeout(5*time.Second)); err == nil {
+	if b.acks, err = newAcks(b.live); err == nil {
 		b.js, err = jetstream.New(b.read, jetstream.WithDefaultTimeout(5*time.Second))
 	}
 	if err != nil {
 		b.Close()
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, fmt.Errorf("nats: %w", err)
 	}
 	return b, nil
 }
+
+// syncQueue is how many messages a subscription takes that is read one by one, as
+// direct reads make one each: more than the longest of them has. The client's own
+// is 65,536, half a megabyte that was cleared for each room that was opened.
+const syncQueue = 4096
 
 func (b *Bus) dial(ctx context.Context, purpose string) (*nats.Conn, error) {
 	opts := []nats.Option{
@@ -91,6 +96,7 @@ func (b *Bus) dial(ctx context.Context, purpose string) (*nats.Conn, error) {
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(5 * time.Second),
+		nats.SyncQueueLen(syncQueue),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.metrics.disconnects.WithLabelValues(purpose).Inc()
 			if err != nil {
