@@ -2,6 +2,7 @@ package bus
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -30,11 +31,12 @@ type acks struct {
 // waiter is one Append on its way. Whoever takes it out of acks.waiting, and only
 // they, sends to ch, once.
 type waiter struct {
-	id    uint64
-	ch    chan answer // of capacity 1
-	timer *time.Timer // of the attempt; stopped between attempts
-	msg   nats.Msg
-	msgID [1]string
+	id       uint64
+	ch       chan answer // of capacity 1
+	expected bool        // an answer is in ch, or may come
+	timer    *time.Timer // runs during wait
+	msg      nats.Msg
+	msgID    [1]string
 }
 
 // answer is what the log said to one attempt.
@@ -74,33 +76,52 @@ func (a *acks) begin(e vezechat.Entry) *waiter {
 	return w
 }
 
-// expect makes the next answer w's. An answer to an earlier attempt of the same
-// Append serves as well: both carry the same event and ID.
+// expect makes the next answer w's. One that is late is as good for the attempt
+// after it: both carry the same event and ID.
 func (a *acks) expect(w *waiter) {
+	if w.expected {
+		return
+	}
+	w.expected = true
 	a.mu.Lock()
 	a.waiting[w.id] = w
 	a.mu.Unlock()
 }
 
-// forget makes sure that no answer to w comes any more. ok reports that one had
-// come just before.
-func (a *acks) forget(w *waiter) (late answer, ok bool) {
-	a.mu.Lock()
-	_, waits := a.waiting[w.id]
-	delete(a.waiting, w.id)
-	a.mu.Unlock()
-	if waits {
-		return answer{}, false
+// wait returns an answer, or ok false when none comes within d or ctx is done.
+func (w *waiter) wait(ctx context.Context, d time.Duration) (a answer, ok bool) {
+	w.timer.Reset(d)
+	defer w.timer.Stop()
+	select {
+	case a := <-w.ch:
+		w.expected = false
+		return a, true
+	case <-w.timer.C:
+	case <-ctx.Done():
 	}
-	return <-w.ch, true // somebody has taken it and has sent, or is about to
+	return answer{}, false
 }
 
-// end gives a waiter back that is not expected any more.
+// end gives a waiter back, to which nobody sends any more.
 func (a *acks) end(w *waiter) {
+	if w.expected {
+		a.forget(w)
+	}
 	clear(w.msg.Header)
 	w.msg = nats.Msg{Header: w.msg.Header}
 	w.msgID[0] = ""
 	a.pool.Put(w)
+}
+
+func (a *acks) forget(w *waiter) {
+	a.mu.Lock()
+	_, waits := a.waiting[w.id]
+	delete(a.waiting, w.id)
+	a.mu.Unlock()
+	if !waits { // somebody has taken it and has sent, or is about to
+		<-w.ch
+	}
+	w.expected = false
 }
 
 // hear takes one answer. Nobody may wait for it any more.

@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -57,20 +58,38 @@ func TestAcks_LateAnswerIsNobodys(t *testing.T) {
 	w := a.begin(vezechat.Entry{Subject: "s", ID: "1"})
 	a.expect(w)
 	reply := w.msg.Reply
-	if _, ok := a.forget(w); ok {
+	if _, ok := w.wait(t.Context(), time.Millisecond); ok {
 		t.Fatal("an answer before there was one")
 	}
 	a.end(w)
 	w = a.begin(vezechat.Entry{Subject: "s", ID: "2"})
 	a.expect(w)
 	a.hear(&nats.Msg{Subject: reply, Data: []byte(`{"stream":"CHAT","seq":1}`)})
-	select {
-	case got := <-w.ch:
+	if got, ok := w.wait(t.Context(), time.Millisecond); ok {
 		t.Fatalf("took %+v", got)
-	default:
 	}
-	a.hear(&nats.Msg{Subject: w.msg.Reply, Data: []byte(`{"stream":"CHAT","seq":2}`)})
-	if late, ok := a.forget(w); !ok || late.ack.Seq != 2 {
-		t.Fatalf("late answer %+v, %v", late, ok)
+	a.end(w)
+}
+
+// An answer that comes after its attempt has ended counts for the next one, and a
+// second answer is nobody's.
+func TestAcks_LateAnswerServesTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	a := &acks{prefix: "_INBOX.x.", waiting: map[uint64]*waiter{}}
+	a.pool.New = newWaiter
+	w := a.begin(vezechat.Entry{Subject: "s", ID: "1"})
+	a.expect(w)
+	answer := func(data string) { a.hear(&nats.Msg{Subject: w.msg.Reply, Data: []byte(data)}) }
+	answer(`{"stream":"CHAT","seq":1}`)
+	a.expect(w)
+	answer(`{"stream":"CHAT","seq":1,"duplicate": true}`)
+	if got, ok := w.wait(t.Context(), time.Minute); !ok || got.ack != (vezechat.Ack{Seq: 1}) {
+		t.Fatalf("answer %+v, %v", got, ok)
+	}
+	a.expect(w)
+	answer(`{"stream":"CHAT","seq":1}`)
+	a.end(w)
+	if len(w.ch) != 0 || len(a.waiting) != 0 {
+		t.Fatal("an answer was left for the next Append")
 	}
 }

@@ -33,21 +33,25 @@ func (b *Bus) Append(ctx context.Context, e vezechat.Entry) (vezechat.Ack, error
 	started := time.Now()
 	w := b.acks.begin(e)
 	defer b.acks.end(w)
+	left := func() time.Duration { return b.cfg.AppendTimeout - time.Since(started) }
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 300*time.Millisecond) {
-		left := b.cfg.AppendTimeout - time.Since(started)
-		ack, err := b.attempt(ctx, w, min(left, attemptTimeout))
-		if err == nil {
+		ack, err := b.attempt(ctx, w, min(left(), attemptTimeout))
+		reason, passes := passing(err)
+		if err != nil && passes {
+			b.metrics.appendRetries.WithLabelValues(reason).Inc()
+			if late, ok := w.wait(ctx, min(left(), pause/2+rand.N(pause))); ok && late.err == nil {
+				ack, err = late.ack, nil
+			}
+		}
+		switch {
+		case err == nil:
 			b.metrics.appendSeconds.Observe(time.Since(started).Seconds())
 			b.metrics.appended(ack)
 			return ack, nil
-		}
-		reason, passes := passing(err)
-		if !passes {
+		case !passes:
 			b.metrics.appends.WithLabelValues("refused").Inc()
 			return vezechat.Ack{}, refusal(err)
-		}
-		b.metrics.appendRetries.WithLabelValues(reason).Inc()
-		if wait := pause/2 + rand.N(pause); ctx.Err() != nil || !b.pause(ctx, w, wait, started) {
+		case ctx.Err() != nil || left() <= 0:
 			b.metrics.appends.WithLabelValues("unavailable").Inc()
 			return vezechat.Ack{}, unavailable(errors.Join(ctx.Err(), err), "the log did not acknowledge in time, send it again with the same nonce")
 		}
@@ -58,37 +62,16 @@ func (b *Bus) Append(ctx context.Context, e vezechat.Entry) (vezechat.Ack, error
 func (b *Bus) attempt(ctx context.Context, w *waiter, within time.Duration) (vezechat.Ack, error) {
 	b.acks.expect(w)
 	if err := b.live.PublishMsg(&w.msg); err != nil {
-		b.acks.forget(w)
 		return vezechat.Ack{}, err
 	}
-	w.timer.Reset(within)
-	defer w.timer.Stop()
-	err := nats.ErrTimeout
-	select {
-	case a := <-w.ch:
+	a, ok := w.wait(ctx, within)
+	switch {
+	case ok:
 		return a.ack, a.err
-	case <-w.timer.C:
-	case <-ctx.Done():
-		err = ctx.Err()
+	case ctx.Err() != nil:
+		return vezechat.Ack{}, ctx.Err()
 	}
-	if late, ok := b.acks.forget(w); ok {
-		return late.ack, late.err
-	}
-	return vezechat.Ack{}, err
-}
-
-// pause waits before the next attempt. It reports false when there is none any
-// more: ctx is done, or the time for appending is over.
-func (b *Bus) pause(ctx context.Context, w *waiter, d time.Duration, started time.Time) bool {
-	left := b.cfg.AppendTimeout - time.Since(started)
-	w.timer.Reset(min(d, left))
-	defer w.timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-w.timer.C:
-		return d < left
-	}
+	return vezechat.Ack{}, nats.ErrTimeout
 }
 
 // passing reports whether an attempt may be repeated, and names the reason from a
