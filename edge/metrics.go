@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
 )
 
 // metrics of the edge. Labels come from closed sets: route templates, methods,
@@ -59,6 +61,23 @@ type posterMetrics struct {
 	appended *prometheus.CounterVec
 	limited  *prometheus.CounterVec
 	evicted  prometheus.Counter
+
+	created prometheus.Counter // messages stored, of appended
+}
+
+// append counts what became of one event.
+func (m *posterMetrics) append(t vezechat.EventType, ack vezechat.Ack, err error) {
+	result := "stored"
+	switch {
+	case err != nil:
+		result = "failed"
+	case ack.Duplicate:
+		result = "duplicate"
+	case t == vezechat.EventMessageCreated:
+		m.created.Inc()
+		return
+	}
+	m.appended.WithLabelValues(string(t), result).Inc()
 }
 
 func newPosterMetrics(reg prometheus.Registerer) *posterMetrics {
@@ -73,6 +92,7 @@ func newPosterMetrics(reg prometheus.Registerer) *posterMetrics {
 			Name: "vezechat_edge_limiter_evictions_total", Help: "Limiter entries dropped while still counting, because the table was full.",
 		}),
 	}
+	m.created = m.appended.WithLabelValues(string(vezechat.EventMessageCreated), "stored")
 	reg.MustRegister(m.appended, m.limited, m.evicted)
 	return m
 }

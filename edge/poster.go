@@ -107,11 +107,18 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall bool, now
 			return vezechat.Ack{}, err
 		}
 	}
-	id := s.Caller.UserID.String() + ":" + s.Access.Room.ID.String() + ":" + s.Nonce
-	return p.append(ctx, id, &vezechat.Event{
+	return p.append(ctx, messageID(s.Caller.UserID, s.Access.Room.ID, s.Nonce), &vezechat.Event{
 		Type: vezechat.EventMessageCreated, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle,
 		Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, At: now,
 	}, s.Trace)
+}
+
+// messageID is a message's ID in the log: the nonce, scoped to who used it where.
+func messageID(user vezechat.UserID, room vezechat.RoomID, nonce string) string {
+	b := make([]byte, 0, 128)
+	b = append(strconv.AppendInt(b, int64(user), 10), ':')
+	b = append(strconv.AppendInt(b, int64(room), 10), ':')
+	return string(append(b, nonce...))
 }
 
 // Change is something done to a message that is there.
@@ -258,14 +265,7 @@ func (p *Poster) append(ctx context.Context, id string, e *vezechat.Event, tr ve
 	payload := vezechat.AppendEvent(make([]byte, 0, 256+len(e.Text)), e)
 	ack, err := p.cfg.Log.Append(ctx, vezechat.Entry{Subject: vezechat.RoomSubject(e.RoomID), ID: asciiID(id), Payload: payload, Trace: tr})
 	end(err)
-	result := "stored"
-	switch {
-	case err != nil:
-		result = "failed"
-	case ack.Duplicate:
-		result = "duplicate"
-	}
-	p.metrics.appended.WithLabelValues(string(e.Type), result).Inc()
+	p.metrics.append(e.Type, ack, err)
 	return ack, err
 }
 

@@ -118,7 +118,7 @@ type Hub struct {
 	seen      atomic.Uint64 // the highest place of the log heard of
 	first     atomic.Uint64 // where the log begins, as last asked
 	ringBytes atomic.Int64
-	shorter   int           // observations of a log that ends too early, of the sweeper
+	shorter   atomic.Int32  // observations of a log that ends too early
 	forked    atomic.Bool   // the feed told of an event that the log had not there before
 	dirty     atomic.Bool   // a discontinuity: look at every room
 	wake      chan struct{} // wakes the sweeper
@@ -240,14 +240,14 @@ func (h *Hub) observe(ctx context.Context) error {
 		h.restart(s.Last)
 	case old != "" && uint64(s.Last) < seen:
 		// Once may be a leader that has just been elected.
-		if h.shorter++; h.shorter > 1 {
+		if h.shorter.Add(1) > 1 {
 			h.log.Error("the log ends before what was heard of it, all sockets must resume", "end", s.Last, "heard", seen)
-			h.shorter = 0
+			h.shorter.Store(0)
 			h.restart(s.Last)
 		}
 		return nil
 	}
-	h.shorter = 0
+	h.shorter.Store(0)
 	h.sawSeq(s.Last)
 	return nil
 }

@@ -30,43 +30,48 @@ func (b *Bus) Append(ctx context.Context, e vezechat.Entry) (vezechat.Ack, error
 		b.metrics.appends.WithLabelValues("too_large").Inc()
 		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeTooLarge, "an event has at most %d bytes", vezechat.MaxPayload)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
-	defer cancel()
 	started := time.Now()
-	msg := &nats.Msg{Subject: e.Subject, Data: e.Payload, Header: headerOf(e)}
+	w := b.acks.begin(e)
+	defer b.acks.end(w)
+	left := func() time.Duration { return b.cfg.AppendTimeout - time.Since(started) }
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 300*time.Millisecond) {
-		ack, err := b.attempt(ctx, msg)
-		if err == nil {
-			b.metrics.appendSeconds.Observe(time.Since(started).Seconds())
-			b.metrics.appends.WithLabelValues(resultOf(ack)).Inc()
-			return vezechat.Ack{Seq: vezechat.Seq(ack.Sequence), Duplicate: ack.Duplicate}, nil
-		}
+		ack, err := b.attempt(ctx, w, min(left(), attemptTimeout))
 		reason, passes := passing(err)
-		if !passes {
+		if err != nil && passes {
+			b.metrics.appendRetries.WithLabelValues(reason).Inc()
+			if late, ok := w.wait(ctx, min(left(), pause/2+rand.N(pause))); ok && late.err == nil {
+				ack, err = late.ack, nil
+			}
+		}
+		switch {
+		case err == nil:
+			b.metrics.appendSeconds.Observe(time.Since(started).Seconds())
+			b.metrics.appended(ack)
+			return ack, nil
+		case !passes:
 			b.metrics.appends.WithLabelValues("refused").Inc()
 			return vezechat.Ack{}, refusal(err)
-		}
-		b.metrics.appendRetries.WithLabelValues(reason).Inc()
-		select {
-		case <-ctx.Done():
+		case ctx.Err() != nil || left() <= 0:
 			b.metrics.appends.WithLabelValues("unavailable").Inc()
 			return vezechat.Ack{}, unavailable(errors.Join(ctx.Err(), err), "the log did not acknowledge in time, send it again with the same nonce")
-		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }
 
-func (b *Bus) attempt(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	return b.pub.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
-}
-
-func resultOf(ack *jetstream.PubAck) string {
-	if ack.Duplicate {
-		return "duplicate"
+// attempt publishes once and waits for an answer.
+func (b *Bus) attempt(ctx context.Context, w *waiter, within time.Duration) (vezechat.Ack, error) {
+	b.acks.expect(w)
+	if err := b.live.PublishMsg(&w.msg); err != nil {
+		return vezechat.Ack{}, err
 	}
-	return "ok"
+	a, ok := w.wait(ctx, within)
+	switch {
+	case ok:
+		return a.ack, a.err
+	case ctx.Err() != nil:
+		return vezechat.Ack{}, ctx.Err()
+	}
+	return vezechat.Ack{}, nats.ErrTimeout
 }
 
 // passing reports whether an attempt may be repeated, and names the reason from a
@@ -99,16 +104,8 @@ func refusal(err error) error {
 	return vezechat.WrapError(vezechat.CodeInternal, err, "the log refused the event")
 }
 
-// headerOf returns the headers of an entry: only what the hub itself decides on.
-func headerOf(e vezechat.Entry) nats.Header {
-	h := nats.Header{}
-	if e.ID != "" {
-		h[jetstream.MsgIDHeader] = []string{e.ID}
-	}
-	setTrace(h, e.Trace)
-	return h
-}
-
+// setTrace puts a trace into headers: with the ID all that an entry has there, so
+// only what the hub itself decides on.
 func setTrace(h nats.Header, t vezechat.Trace) {
 	if t.Traceparent != "" {
 		h[headerTraceparent] = []string{t.Traceparent}

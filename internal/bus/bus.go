@@ -49,7 +49,7 @@ type Bus struct {
 	log     *slog.Logger
 	live    *nats.Conn
 	read    *nats.Conn
-	pub     jetstream.JetStream // on live
+	acks    *acks               // on live
 	js      jetstream.JetStream // on read
 	metrics *metrics
 
@@ -71,12 +71,12 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 		b.live.Close()
 		return nil, err
 	}
-	if b.pub, err = jetstream.New(b.live, jetstream.WithDefaultTimeout(5*time.Second)); err == nil {
+	if b.acks, err = newAcks(b.live); err == nil {
 		b.js, err = jetstream.New(b.read, jetstream.WithDefaultTimeout(5*time.Second))
 	}
 	if err != nil {
 		b.Close()
-		return nil, fmt.Errorf("jetstream: %w", err)
+		return nil, fmt.Errorf("nats: %w", err)
 	}
 	return b, nil
 }

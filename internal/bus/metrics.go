@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
+)
 
 type metrics struct {
 	appends       *prometheus.CounterVec // result: ok, duplicate, too_large, unavailable
@@ -13,6 +17,17 @@ type metrics struct {
 	callSeconds   *prometheus.HistogramVec
 	served        *prometheus.CounterVec // service, code
 	busy          prometheus.Counter
+
+	stored, repeated prometheus.Counter // of appends
+}
+
+// appended counts an acknowledgement.
+func (m *metrics) appended(ack vezechat.Ack) {
+	if ack.Duplicate {
+		m.repeated.Inc()
+		return
+	}
+	m.stored.Inc()
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -28,6 +43,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		served:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vezechat_bus_served_total", Help: "Requests answered for other roles, by service and result code."}, []string{"service", "code"}),
 		busy:          prometheus.NewCounter(prometheus.CounterOpts{Name: "vezechat_bus_busy_total", Help: "Requests refused because all workers and the queue were taken."}),
 	}
+	m.stored, m.repeated = m.appends.WithLabelValues("ok"), m.appends.WithLabelValues("duplicate")
 	r.MustRegister(m.appends, m.appendRetries, m.appendSeconds, m.disconnects, m.slow, m.readResets, m.calls, m.callSeconds, m.served, m.busy)
 	return m
 }

@@ -32,7 +32,7 @@ const (
 )
 
 const (
-	syncInterval  = time.Second // of the log to the disk; the server's own is two minutes
+	syncInterval  = time.Second // of the log to the disk, by the syncer; the server's own stays at two minutes
 	pingInterval  = 20 * time.Second
 	writeDeadline = 5 * time.Second
 	maxStart      = 30 * time.Second // a dedup window of 500,000 ids takes two seconds to read back
@@ -50,7 +50,8 @@ type Options struct {
 
 // Server is a running server.
 type Server struct {
-	ns *server.Server
+	ns   *server.Server
+	sync *syncer // nil: the server syncs each message, or has not started
 }
 
 // Start runs a server and returns when it answers. ctx bounds the start only.
@@ -73,6 +74,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		s.Shutdown()
 		return nil, err
 	}
+	if !o.SyncAlways {
+		s.sync = startSyncer(o.Dir, syncInterval, log.log)
+	}
 	return s, nil
 }
 
@@ -88,7 +92,6 @@ func (o Options) server() (*server.Options, error) {
 		StoreDir:               o.Dir,
 		JetStreamMaxStore:      orDefault(o.MaxStore, DefaultMaxStore),
 		JetStreamMaxMemory:     orDefault(o.MaxMemory, DefaultMaxMemory),
-		SyncInterval:           syncInterval,
 		SyncAlways:             o.SyncAlways,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
@@ -160,4 +163,7 @@ func (s *Server) ClientURL() string {
 func (s *Server) Shutdown() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
+	if s.sync != nil {
+		s.sync.close()
+	}
 }
