@@ -85,6 +85,7 @@ func (h *hub) parts() []part {
 		{pgHere, h.postgresPart()},
 		{redisHere, h.redisPart()},
 		{h.PprofListen != "", h.pprofPart()},
+		{os.Getenv("GOGC") == "", h.memoryPart()},
 		{true, h.busPart()},
 		{h.has("storage"), h.storagePart()},
 		{h.has("bridge"), h.bridgePart()},
