@@ -18,6 +18,10 @@ const (
 	RepublishDestination = "veze.live.{{wildcard(1)}}.{{wildcard(2)}}"
 	// SubjectFence is all that StreamChat stores while it is being advanced.
 	SubjectFence = "veze.fence"
+	// SubjectLiveRooms and SubjectSoftRooms are LiveRoomSubject and SoftRoomSubject
+	// of every room.
+	SubjectLiveRooms = "veze.live.room.*"
+	SubjectSoftRooms = "veze.soft.room.*"
 	// SubjectDLQ is what StreamDLQ stores.
 	SubjectDLQ = "veze.dlq.>"
 

@@ -59,7 +59,7 @@ func (sw *socketWorld) configure(c *edge.Config, change []func(settings)) {
 }
 
 func (sw *socketWorld) run(t *testing.T) {
-	live := sw.bus.Live(sw.sock, 2)
+	live := sw.bus.Live(sw.sock, 2, len(t.Name())%2 == 0)
 	sw.sock.Attach(live)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -38,7 +38,7 @@ func (h *hub) fanoutPart() part {
 		h.rooms = fanout.New(fanout.Config{
 			Tail: h.bus, Archive: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: edgeName(),
 		})
-		live := h.bus.Live(h.rooms, runtime.GOMAXPROCS(0))
+		live := h.bus.Live(h.rooms, runtime.GOMAXPROCS(0), h.nats != nil)
 		h.rooms.Attach(live)
 		feed, stop := context.WithCancel(context.WithoutCancel(ctx))
 		var wg sync.WaitGroup

@@ -71,7 +71,7 @@ func fanOut(b *testing.B, members int) {
 	}
 	for _, c := range conns {
 		c.mu.Lock()
-		if s := c.subs[7]; s == nil || s.lagged || len(c.lags) > 0 {
+		if s := c.subs.get(7); s == nil || s.lagged || len(c.lags) > 0 {
 			b.Error("a socket was in lag")
 		}
 		c.mu.Unlock()

@@ -2,8 +2,6 @@ package hub
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +41,7 @@ type Conn struct {
 	spoke   spoke        // guarded by wheel.mu
 
 	mu      sync.Mutex // guards all below
-	subs    map[vezechat.RoomID]*sub
+	subs    places
 	lags    []*sub // left out, and not yet told
 	queue   []chunk
 	bytes   int           // in queue
@@ -81,7 +79,7 @@ const maxSubs = 1000
 
 // NewConn makes a socket known to the hub. It fails when the hub is going away.
 func (h *Hub) NewConn(w Writer, u vezechat.User, expires time.Time) (*Conn, error) {
-	c := &Conn{h: h, w: w, user: u.ID, handle: u.Handle, subs: map[vezechat.RoomID]*sub{}, spoke: spoke{slot: -1}}
+	c := &Conn{h: h, w: w, user: u.ID, handle: u.Handle, spoke: spoke{slot: -1}}
 	c.flusher = h.flusherFor(c)
 	c.SetExpiry(expires)
 	c.Heard()
@@ -151,7 +149,7 @@ func (c *Conn) Closing() bool {
 func (c *Conn) changeAccess(room vezechat.RoomID, fn func(*vezechat.Access)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.subs[room]; s != nil {
+	if s := c.subs.get(room); s != nil {
 		fn(&s.access)
 		s.changed++
 	}
@@ -161,18 +159,22 @@ func (c *Conn) changeAccess(room vezechat.RoomID, fn func(*vezechat.Access)) {
 func (c *Conn) Access(room vezechat.RoomID) (vezechat.Access, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.subs[room]
+	s := c.subs.get(room)
 	if s == nil {
 		return vezechat.Access{}, false
 	}
 	return s.access, true
 }
 
-// Rooms returns the rooms that the socket is in, in no order.
+// Rooms returns the rooms that the socket is in.
 func (c *Conn) Rooms() []vezechat.RoomID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.subs))
+	rooms := make([]vezechat.RoomID, 0, len(c.subs))
+	for _, p := range c.subs {
+		rooms = append(rooms, p.room)
+	}
+	return rooms
 }
 
 // reindex notes where the socket now stands in a room's members; the room's mu is
@@ -180,7 +182,7 @@ func (c *Conn) Rooms() []vezechat.RoomID {
 func (c *Conn) reindex(room vezechat.RoomID, index int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s := c.subs[room]; s != nil {
+	if s := c.subs.get(room); s != nil {
 		s.index = index
 	}
 }
@@ -189,10 +191,10 @@ func (c *Conn) reindex(room vezechat.RoomID, index int) {
 func (c *Conn) forget(s *sub) (was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.subs[s.room.id] != s {
+	if c.subs.get(s.room.id) != s {
 		return false
 	}
-	delete(c.subs, s.room.id)
+	c.subs.remove(s.room.id)
 	return true
 }
 
@@ -200,7 +202,7 @@ func (c *Conn) forget(s *sub) (was bool) {
 func (c *Conn) place(room vezechat.RoomID) *sub {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.subs[room]
+	return c.subs.get(room)
 }
 
 // Leave takes the socket out of a room. Leaving twice is harmless.

@@ -155,7 +155,7 @@ func (c *Conn) next(scratch []byte) (data []byte, last, ok bool) {
 // tellLag queues a lag frame for each room that was left out; mu is held.
 func (c *Conn) tellLag() {
 	for _, s := range c.lags {
-		if c.subs[s.room.id] != s || !s.lagged {
+		if c.subs.get(s.room.id) != s || !s.lagged {
 			continue
 		}
 		frame := wire.AppendText(nil, wire.Lag(s.room.id, vezechat.Seq(s.room.head.Load())))

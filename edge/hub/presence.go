@@ -339,7 +339,7 @@ func (r *room) showTyping(u wire.Person, now time.Time) {
 // pushSoft queues what may be lost: not at all for a socket that is behind.
 func (c *Conn) pushSoft(id vezechat.RoomID, frame []byte) {
 	c.mu.Lock()
-	s := c.subs[id]
+	s := c.subs.get(id)
 	if s == nil || s.lagged || c.bytes > c.h.cfg.QueueBytes/4 {
 		c.mu.Unlock()
 		return

@@ -43,7 +43,7 @@ func (c *Conn) enqueue(ch chunk) (wake, slow bool) {
 // when it has caught up with the rest.
 func (c *Conn) push(r *room, frames []byte, n int) {
 	c.mu.Lock()
-	s := c.subs[r.id]
+	s := c.subs.get(r.id)
 	if s == nil || s.lagged {
 		c.mu.Unlock()
 		return
@@ -73,7 +73,7 @@ func (c *Conn) feed(s *sub, frames ...[]byte) error {
 	c.mu.Lock()
 	var wake, slow bool
 	switch {
-	case c.dead || c.closing || c.subs[s.room.id] != s:
+	case c.dead || c.closing || c.subs.get(s.room.id) != s:
 		c.mu.Unlock()
 		return errGone
 	case s.lagged:
@@ -121,7 +121,7 @@ func (c *Conn) shed(room vezechat.RoomID, n int) {
 	}
 	clear(c.queue[len(kept):])
 	c.queue = kept
-	if s := c.subs[worst]; s != nil {
+	if s := c.subs.get(worst); s != nil {
 		s.lagged = true
 		c.lags = append(c.lags, s)
 		c.h.metrics.lags.Inc()

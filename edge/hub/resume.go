@@ -130,7 +130,7 @@ func (r *room) register(c *Conn, s *sub, before mark) (fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.mu.Lock()
-	c.subs[r.id] = s
+	c.subs.put(r.id, s)
 	c.mu.Unlock()
 	if r.entering == nil {
 		r.entering = map[*Conn]*sub{}
@@ -154,7 +154,7 @@ func (c *Conn) settle(ctx context.Context, s *sub) error {
 			return err
 		}
 		c.mu.Lock()
-		mine, same := c.subs[s.room.id] == s, s.changed == changed
+		mine, same := c.subs.get(s.room.id) == s, s.changed == changed
 		if same {
 			s.access = access
 		}
@@ -314,7 +314,7 @@ func (c *Conn) lagging(s *sub, err error) error {
 func (c *Conn) enter(r *room, s *sub) error {
 	r.send()
 	c.mu.Lock()
-	mine := c.subs[r.id] == s && !c.dead
+	mine := c.subs.get(r.id) == s && !c.dead
 	c.mu.Unlock()
 	if !mine {
 		return errGone

@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
@@ -123,64 +122,71 @@ func (t *Tokens) Verify(ctx context.Context, token string) (vezechat.Identity, e
 		return vezechat.Identity{}, refused(nil)
 	}
 	digest := sha256.Sum256([]byte(token))
-	sig, ok := t.seen.get(digest)
-	if ok {
-		trusted, err := t.issuers[sig.issuer].trusted(ctx, sig)
-		if err != nil {
+	sig, seen := t.seen.get(digest)
+	if seen {
+		var err error
+		if seen, err = t.issuers[sig.id.Issuer].trusted(ctx, sig); err != nil {
 			return vezechat.Identity{}, err
 		}
-		ok = trusted
 	}
-	if !ok {
+	if !seen {
 		var err error
 		if sig, err = t.verify(ctx, token); err != nil {
 			return vezechat.Identity{}, err
 		}
 	}
-	id, err := sig.claims.identity(t.issuers[sig.issuer], t.now())
-	if err == nil && !ok {
+	if err := sig.times(t.now()); err != nil {
+		return vezechat.Identity{}, err
+	}
+	if !seen {
 		t.seen.put(digest, sig)
 	}
-	return id, err
+	return sig.id, nil
 }
 
-// verify checks a token's signature.
-func (t *Tokens) verify(ctx context.Context, token string) (signature, error) {
+// verify checks all of a token that no clock decides on.
+func (t *Tokens) verify(ctx context.Context, token string) (*signature, error) {
 	parsed, err := jwt.ParseSigned(token, t.algs)
 	if err != nil {
-		return signature{}, refused(err)
+		return nil, refused(err)
 	}
 	var seen jwt.Claims // unverified: it only chooses whose keys to try
 	if err := parsed.UnsafeClaimsWithoutVerification(&seen); err != nil {
-		return signature{}, refused(err)
+		return nil, refused(err)
 	}
 	is, ok := t.issuers[seen.Issuer]
 	if !ok {
-		return signature{}, refused(nil)
+		return nil, refused(nil)
 	}
 	return is.verify(ctx, parsed)
 }
 
-// verify returns the claims of a token, and the key of the issuer that signed them.
-func (is Issuer) verify(ctx context.Context, tok *jwt.JSONWebToken) (signature, error) {
+// verify returns what a token says when a key of the issuer signed it.
+func (is Issuer) verify(ctx context.Context, tok *jwt.JSONWebToken) (*signature, error) {
 	head := tok.Headers[0]
-	if !slices.Contains(is.Algorithms, jose.SignatureAlgorithm(head.Algorithm)) {
-		return signature{}, refused(nil)
+	alg := slices.Index(is.Algorithms, jose.SignatureAlgorithm(head.Algorithm))
+	if alg < 0 {
+		return nil, refused(nil)
 	}
 	keys, err := is.Keys.Keys(ctx, head.KeyID)
 	if err != nil {
-		return signature{}, err
+		return nil, err
 	}
 	for _, k := range keys {
 		if !usable(k, head.Algorithm) {
 			continue
 		}
 		var c claims
-		if tok.Claims(k.Key, &c) == nil {
-			return signature{claims: c, issuer: is.Name, kid: head.KeyID, alg: head.Algorithm, key: k.Key}, nil
+		if tok.Claims(k.Key, &c) != nil {
+			continue
 		}
+		sig := &signature{kid: head.KeyID, alg: is.Algorithms[alg], key: k.Key}
+		if k.KeyID == sig.kid {
+			sig.kid = k.KeyID // the same string, and only once
+		}
+		return sig, sig.take(is, c)
 	}
-	return signature{}, refused(nil)
+	return nil, refused(nil)
 }
 
 // usable reports whether a key may check signatures of an algorithm: a public
@@ -189,21 +195,26 @@ func usable(k jose.JSONWebKey, alg string) bool {
 	return k.IsPublic() && (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == alg)
 }
 
-func (c claims) identity(is Issuer, now time.Time) (vezechat.Identity, error) {
+// take checks the claims that never change, and keeps what is needed of them.
+func (s *signature) take(is Issuer, c claims) error {
 	if c.Expiry == nil || c.Subject == "" {
-		return vezechat.Identity{}, refused(nil)
+		return refused(nil)
 	}
-	err := c.ValidateWithLeeway(jwt.Expected{Issuer: is.Name, AnyAudience: jwt.Audience{is.Audience}, Time: now}, Skew)
-	switch {
-	case errors.Is(err, jwt.ErrExpired):
-		return vezechat.Identity{}, expired()
-	case err != nil:
-		return vezechat.Identity{}, refused(err)
+	who := jwt.Claims{Issuer: c.Issuer, Audience: c.Audience} // the times are for times
+	if err := who.Validate(jwt.Expected{Issuer: is.Name, AnyAudience: jwt.Audience{is.Audience}}); err != nil {
+		return refused(err)
 	}
-	return vezechat.Identity{
+	s.id = vezechat.Identity{
 		Issuer: is.Name, Subject: c.Subject, Email: c.Email, EmailVerified: bool(c.EmailVerified), Handle: c.Handle,
 		Scopes: vezechat.Scopes(c.Scope), Roles: c.Roles, ExpiresAt: c.Expiry.Time(),
-	}, nil
+	}
+	if c.NotBefore != nil {
+		s.notBefore = *c.NotBefore
+	}
+	if c.IssuedAt != nil {
+		s.issuedAt = *c.IssuedAt
+	}
+	return nil
 }
 
 func refused(err error) *vezechat.Error {

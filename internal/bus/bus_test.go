@@ -210,7 +210,7 @@ func TestLive_ChainOfOneRoom(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	var s seen
-	l := b.Live(&s, 4)
+	l := b.Live(&s, 4, false)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { l.Run(ctx) })
@@ -242,7 +242,7 @@ func TestLive_ForgedHeader(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	var s seen
-	l := b.Live(&s, 1)
+	l := b.Live(&s, 1, false)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { l.Run(ctx) })

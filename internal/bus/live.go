@@ -28,21 +28,30 @@ type LiveHandler interface {
 	Discontinuity(reason string)
 }
 
-// Live is the live feed of the rooms that were joined.
+// Live is the live feed of the rooms that were joined. A wide one listens to every
+// room at once and may hand its handler events of rooms that nobody has joined:
+// where the log is in this process they pass through it anyway, and a subscription
+// for each room costs 1.5 KB and, over many rooms, a third of the throughput.
 type Live struct {
 	bus    *Bus
 	h      LiveHandler
-	shards []chan *nats.Msg // each fed by many subscriptions, read by one goroutine
+	wide   bool
+	intake chan *nats.Msg   // of a wide feed with several shards; else nil
+	shards []chan *nats.Msg // each fed by many subscriptions, or by intake; read by one goroutine
 	seed   maphash.Seed
 
 	mu   sync.Mutex // guards subs
 	subs map[vezechat.RoomID]roomSub
 }
 
+// everyRoom is the key of a wide feed's subscription.
+const everyRoom vezechat.RoomID = 0
+
 // roomSub is the subscription to a room.
 type roomSub struct {
 	sub   *nats.Subscription
-	known bool // the server has answered since it was made
+	soft  *nats.Subscription // of a wide feed; else nil
+	known bool               // the server has answered since it was made
 }
 
 // liveQueue is how many live messages may wait for one shard. When it is full
@@ -51,10 +60,13 @@ const liveQueue = 16 << 10
 
 // Live opens the feed with a number of shards. It starts when Run is called.
 // A bus has one.
-func (b *Bus) Live(h LiveHandler, shards int) *Live {
-	l := &Live{bus: b, h: h, seed: maphash.MakeSeed(), subs: map[vezechat.RoomID]roomSub{}}
+func (b *Bus) Live(h LiveHandler, shards int, wide bool) *Live {
+	l := &Live{bus: b, h: h, wide: wide, seed: maphash.MakeSeed(), subs: map[vezechat.RoomID]roomSub{}}
 	for range max(1, shards) {
 		l.shards = append(l.shards, make(chan *nats.Msg, liveQueue))
+	}
+	if wide && len(l.shards) > 1 {
+		l.intake = make(chan *nats.Msg, liveQueue)
 	}
 	trouble := func(reason string) { h.Discontinuity(reason) }
 	b.onTrouble.Store(&trouble)
@@ -66,6 +78,9 @@ func (l *Live) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, ch := range l.shards {
 		wg.Go(func() { l.deliver(ctx, ch) })
+	}
+	if l.intake != nil {
+		wg.Go(func() { l.share(ctx) })
 	}
 	wg.Wait()
 }
@@ -79,6 +94,31 @@ func (l *Live) deliver(ctx context.Context, ch <-chan *nats.Msg) {
 			l.dispatch(m)
 		}
 	}
+}
+
+// share spreads a wide feed over the shards, a room always to the same one. It
+// waits for a shard that is full: then intake fills, and the loss is reported.
+func (l *Live) share(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-l.intake:
+			room, ok := vezechat.RoomOfSubject(m.Subject)
+			if !ok {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case l.shard(room) <- m:
+			}
+		}
+	}
+}
+
+func (l *Live) shard(room vezechat.RoomID) chan *nats.Msg {
+	return l.shards[maphash.Comparable(l.seed, room)%uint64(len(l.shards))]
 }
 
 func (l *Live) dispatch(m *nats.Msg) {
@@ -103,6 +143,9 @@ func (l *Live) dispatch(m *nats.Msg) {
 // joins must look at the room's head again. Joining twice is harmless, and after
 // an error is how to try again.
 func (l *Live) Join(room vezechat.RoomID) error {
+	if l.wide {
+		room = everyRoom
+	}
 	s, err := l.subscribe(room)
 	if err != nil {
 		return unavailable(err, "cannot listen to the room now")
@@ -129,17 +172,33 @@ func (l *Live) subscribe(room vezechat.RoomID) (roomSub, error) {
 	if s, ok := l.subs[room]; ok {
 		return s, nil
 	}
-	ch := l.shards[maphash.Comparable(l.seed, room)%uint64(len(l.shards))]
-	sub, err := l.bus.live.ChanSubscribe(vezechat.HeardRoomSubject(room), ch)
+	s, err := l.listen(room)
 	if err != nil {
 		return roomSub{}, err
 	}
-	s := roomSub{sub: sub}
 	l.subs[room] = s
 	return s, nil
 }
 
-// Leave ends the subscription to a room.
+func (l *Live) listen(room vezechat.RoomID) (s roomSub, err error) {
+	if room != everyRoom {
+		s.sub, err = l.bus.live.ChanSubscribe(vezechat.HeardRoomSubject(room), l.shard(room))
+		return s, err
+	}
+	ch := l.intake
+	if ch == nil {
+		ch = l.shards[0]
+	}
+	if s.sub, err = l.bus.live.ChanSubscribe(vezechat.SubjectLiveRooms, ch); err != nil {
+		return s, err
+	}
+	if s.soft, err = l.bus.live.ChanSubscribe(vezechat.SubjectSoftRooms, ch); err != nil {
+		_ = s.sub.Unsubscribe() // the connection has closed
+	}
+	return s, err
+}
+
+// Leave ends the subscription to a room. A wide feed goes on.
 func (l *Live) Leave(room vezechat.RoomID) {
 	l.mu.Lock()
 	s, ok := l.subs[room]

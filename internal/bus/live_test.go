@@ -1,11 +1,16 @@
 package bus_test
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/bus"
+	"vezeuniqverse.com/vezechat/internal/natstest"
 )
 
 // The server did not answer the first Join, whose room was then taken for joined:
@@ -19,7 +24,7 @@ func TestLive_JoinIsSureAgainAfterAnError(t *testing.T) {
 	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
 		t.Fatal(err)
 	}
-	l := b.Live(&seen{}, 1)
+	l := b.Live(&seen{}, 1, false)
 	srv.Shutdown()
 	for range 2 {
 		if err := l.Join(7); vezechat.CodeOf(err) != vezechat.CodeUnavailable {
@@ -29,4 +34,55 @@ func TestLive_JoinIsSureAgainAfterAnError(t *testing.T) {
 	srv = startAt(t, dir, addr)
 	defer srv.Shutdown()
 	until(t, func() bool { return l.Join(7) == nil })
+}
+
+// A wide feed brings every room's events, each room's in order, whatever the
+// number of shards, and has them from the first Join on.
+func TestLive_Wide(t *testing.T) {
+	t.Parallel()
+	for _, shards := range []int{1, 4} {
+		t.Run(fmt.Sprint(shards), func(t *testing.T) {
+			t.Parallel()
+			b := natstest.New(t)
+			var s seen
+			l := b.Live(&s, shards, true)
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { l.Run(ctx) })
+			defer wg.Wait()
+			defer cancel()
+			if err := l.Join(7); err != nil {
+				t.Fatal(err)
+			}
+			l.Leave(7)
+			if err := l.Join(8); err != nil {
+				t.Fatal(err)
+			}
+			const rooms, each = 5, 40
+			for i := range rooms * each {
+				mustAppend(t, b, vezechat.RoomID(1+i%rooms), fmt.Sprint("m", i))
+			}
+			if err := b.Soft(3, []byte("typing")); err != nil {
+				t.Fatal(err)
+			}
+			until(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.events) == rooms*each && slices.Equal(s.soft, []string{"3:typing"})
+			})
+			for room := range rooms {
+				prefix := fmt.Sprint(1+room, ":")
+				mine := slices.DeleteFunc(slices.Clone(s.events), func(e string) bool { return !strings.HasPrefix(e, prefix) })
+				for i, e := range mine {
+					seq, prev := 1+room+i*rooms, max(0, 1+room+(i-1)*rooms)
+					if i == 0 {
+						prev = 0
+					}
+					if want := fmt.Sprintf("%d:%d<%d", 1+room, seq, prev); e != want {
+						t.Fatalf("room %d: event %d is %s, want %s", 1+room, i, e, want)
+					}
+				}
+			}
+		})
+	}
 }
