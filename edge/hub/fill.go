@@ -219,15 +219,19 @@ func (h *Hub) sweep(ctx context.Context) {
 }
 
 // sweepOnce compares rooms with the log: those just opened or lately active
-// first, then any others up to a bound, or simply all.
+// first, then any others up to a bound, or simply all. While the log rests, a room
+// that was compared since is left alone.
 func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 	rooms := h.all()
 	first, rest := make([]*room, 0, len(rooms)), []*room(nil)
-	now := time.Now()
+	now, clock := time.Now(), h.clock()
+	since := time.Duration(h.moved.Load()) + sweepSettle*h.cfg.SweepEvery
 	for _, r := range rooms { // in random order, so that the rest takes turns
-		if r.busy(now) {
+		switch busy, swept := r.standing(now); {
+		case !all && swept > since:
+		case busy:
 			first = append(first, r)
-		} else {
+		default:
 			rest = append(rest, r)
 		}
 	}
@@ -250,15 +254,33 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 		for subject, head := range heads {
 			bySubject[subject].compare(head)
 		}
+		for _, r := range chunk {
+			r.compared(clock)
+		}
 	}
 	return nil
 }
 
-// busy reports whether the room was opened or heard of in the last two minutes.
-func (r *room) busy(now time.Time) bool {
+// sweepSettle is for how many sweeps after its last event the log is compared with
+// as if it moved: a replica may be late, and so may the interest in a room that was
+// just opened.
+const sweepSettle = 5
+
+// standing tells whether the room was opened or heard of in the last two minutes,
+// and when it was last compared with the log, by Hub.clock.
+func (r *room) standing(now time.Time) (busy bool, swept time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Sub(r.active) < 2*time.Minute
+	return now.Sub(r.active) < 2*time.Minute, r.swept
+}
+
+// compared notes that the room was compared with the log as it was at a time.
+func (r *room) compared(at time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ready {
+		r.swept = at
+	}
 }
 
 // compare starts a repair when the log has gone further than the room.

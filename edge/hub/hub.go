@@ -107,6 +107,7 @@ type Hub struct {
 	metrics *metrics
 	seed    maphash.Seed
 	born    time.Time
+	ownList []byte // how this edge's lists of people begin
 
 	flushers []*flusher
 	wheel    *wheel
@@ -117,6 +118,8 @@ type Hub struct {
 	epoch     atomic.Pointer[string]
 	seen      atomic.Uint64 // the highest place of the log heard of
 	first     atomic.Uint64 // where the log begins, as last asked
+	last      atomic.Uint64 // where it ends, as last asked
+	moved     atomic.Int64  // when that was found to have changed, by clock
 	ringBytes atomic.Int64
 	shorter   atomic.Int32  // observations of a log that ends too early
 	forked    atomic.Bool   // the feed told of an event that the log had not there before
@@ -146,7 +149,7 @@ const (
 func New(cfg Config) *Hub {
 	cfg.defaults()
 	h := &Hub{
-		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Metrics), seed: maphash.MakeSeed(), born: time.Now(),
+		cfg: cfg, log: cfg.Log, metrics: newMetrics(cfg.Metrics), seed: maphash.MakeSeed(), born: time.Now(), ownList: beginningOfList(cfg.Name),
 		fills: make(chan struct{}, maxFills), resumes: make(chan struct{}, maxResumes),
 		wake: make(chan struct{}, 1), rooms: map[vezechat.RoomID]*room{}, conns: map[*Conn]struct{}{},
 	}
@@ -230,6 +233,9 @@ func (h *Hub) observe(ctx context.Context) error {
 		return err
 	}
 	h.first.Store(uint64(s.First))
+	if h.last.Swap(uint64(s.Last)) != uint64(s.Last) {
+		h.moved.Store(int64(h.clock()))
+	}
 	old := *h.epoch.Swap(&s.Epoch)
 	switch {
 	case old != "" && old != s.Epoch:

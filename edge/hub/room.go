@@ -43,7 +43,8 @@ type room struct {
 	timer    *time.Timer
 	waiting  bool // for timer
 
-	active time.Time // the last live event, for the sweeper
+	active time.Time     // the last live event, for the sweeper
+	swept  time.Duration // when it was last compared with the log, by Hub.clock
 	people people
 }
 

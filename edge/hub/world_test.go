@@ -36,6 +36,7 @@ type world struct {
 	stored   vezechat.Seq // storage has the log up to here; 0: all of it
 	first    vezechat.Seq // the log begins here
 	failTail bool
+	asked    int // calls of Heads
 	failArch bool
 }
 
@@ -94,6 +95,7 @@ func (w *world) After(_ context.Context, subject string, after vezechat.Seq, lim
 func (w *world) Heads(_ context.Context, subjects []string) (map[string]vezechat.Seq, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.asked++
 	if w.failTail {
 		return nil, vezechat.Errorf(vezechat.CodeUnavailable, "the log is away")
 	}
