@@ -36,7 +36,7 @@ var rooms = map[string][]string{
 	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
 	"internal/svc":       {".", "internal/bus"},
 	"internal/spans":     {".", otel},
-	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go"},
+	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", prom},
 	"internal/names":     {".", "golang.org/x/text", "github.com/mtibben/confusables"},
 	"internal/client":    {".", "github.com/fasthttp/websocket"},
 	"internal/devstack":  {},

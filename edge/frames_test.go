@@ -61,7 +61,9 @@ func TestSocket_BrokenFrames(t *testing.T) {
 		{"fragmented ping", frame(false, opPing, nil), 1002},
 		{"continuation of nothing", frame(true, opCont, []byte("x")), 1002},
 		{"text inside a message", cat(frame(false, opText, []byte("a")), frame(true, opText, []byte("b"))), 1002},
-		{"length with the sign bit", []byte{0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4}, 1009},
+		{"length with the sign bit", []byte{0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4}, 1002}, // RFC 6455 §5.2: it MUST be 0
+		{"a short length in 16 bits", []byte{0x81, 0xFE, 0, 1, 1, 2, 3, 4, 'x'}, 1002},                // RFC 6455 §5.2: the shortest form
+		{"a short length in 64 bits", []byte{0x81, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 1, 2, 3, 4}, 1002},
 		{"one byte too much", frame(true, opText, bytes.Repeat([]byte("a"), wire.MaxFrame+1)), 1009},
 		{"too much in fragments", cat(frame(false, opText, bytes.Repeat([]byte("a"), wire.MaxFrame)), frame(true, opCont, []byte("b"))), 1009},
 		{"a length of 4 GiB announced", []byte{0x81, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4, 'x'}, 1009},
@@ -77,7 +79,7 @@ func TestSocket_BrokenFrames(t *testing.T) {
 		{"close code 1015", closeFrame(1015), 1002},
 		{"close code 2999", closeFrame(2999), 1002},
 		{"close code 5000", closeFrame(5000), 1002},
-		{"close reason is not UTF-8", frame(true, opClose, []byte("\x03\xe8\xff")), 1002},
+		{"close reason is not UTF-8", frame(true, opClose, []byte("\x03\xe8\xff")), 1007}, // RFC 6455 §8.1
 		{"closes", closeFrame(1000), 1000},
 		{"closes with a code of its own", closeFrame(4999), 4999},
 		{"closes with a reason", frame(true, opClose, []byte("\x03\xe9going")), 1001},

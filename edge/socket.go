@@ -55,6 +55,10 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 			e.cfg.Logger.Error("a socket cannot be taken from the server")
 			return
 		}
+		if e.base.Err() != nil { // Run no longer waits for new ones
+			_ = nc.Close()
+			return
+		}
 		e.sockets.Add(1)
 		go e.serve(e.newSource(nc, early), st, begin)
 	}, websocket.Config{
@@ -119,8 +123,17 @@ type conversation func(hc *hub.Conn, st *start) func(wire.Message)
 // socket costs: setting out is therefore left to functions that have returned.
 func (e *Edge) serve(src *source, st *start, begin conversation) {
 	defer e.gone(src)
+	defer e.panicked()
 	if hc := e.greet(src, st); hc != nil {
 		e.talk(src, hc, st, begin)
+	}
+}
+
+// panicked keeps a defect in greet to the socket in which it showed.
+func (e *Edge) panicked() {
+	if p := recover(); p != nil {
+		e.metrics.panics.Inc()
+		e.cfg.Logger.Error("socket panicked", "panic", p, "stack", string(debug.Stack()))
 	}
 }
 

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -94,3 +95,27 @@ func TestSocket_PanicStaysInItsSocket(t *testing.T) {
 		t.Errorf("logged %d times", n)
 	}
 }
+
+// A defect that shows before the hub has the socket stays there too: the token
+// comes from anybody.
+func TestSocket_PanicBeforeTheHubStaysInItsSocket(t *testing.T) {
+	t.Parallel()
+	w := newSocketWorld(t, func(s settings) { s.edge.Verifier = broken{} })
+	base, _ := w.serve(t)
+	c := dial(t, base, "/ws", nil)
+	c.say(`{"type":"auth","token":"x"}`)
+	if frames := c.ended(); len(frames) != 0 {
+		t.Errorf("heard %v", frames)
+	}
+	if n := strings.Count(w.logs.String(), "socket panicked"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+	if res, _ := upgrade(t, base, "/ws", nil); res.StatusCode != 101 {
+		t.Errorf("the next socket: %d", res.StatusCode)
+	}
+}
+
+// broken has a defect.
+type broken struct{}
+
+func (broken) Verify(context.Context, string) (vezechat.Identity, error) { panic("a defect") }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -30,7 +31,7 @@ func (h *hub) lockPart() part {
 // natsPart is the NATS server in this process.
 func (h *hub) natsPart() part {
 	return part{"nats", func(ctx context.Context, ready func()) error {
-		o := natsd.Options{Dir: h.file("nats"), Listen: h.NatsListen, SyncAlways: h.NatsSync == "always", Log: h.log}
+		o := natsd.Options{Dir: h.file("nats"), Listen: h.NatsListen, SyncAlways: h.NatsSync == "always", Log: h.log, Metrics: h.reg}
 		s, err := h.startNATS(ctx, o)
 		if err != nil {
 			return err
@@ -44,8 +45,12 @@ func (h *hub) natsPart() part {
 			}
 		}
 		ready()
-		<-ctx.Done()
-		return h.remove(natsFileName)
+		select {
+		case <-ctx.Done():
+		case err = <-s.Failed():
+			err = fmt.Errorf("DATA_DIR: %w", err)
+		}
+		return errors.Join(err, h.remove(natsFileName))
 	}}
 }
 

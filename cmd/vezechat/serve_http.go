@@ -56,7 +56,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // serveHTTP serves until ctx is done; what is open two seconds later is cut.
 func serveHTTP(ctx context.Context, ready func(), ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	var g sync.WaitGroup
 	g.Go(func() {
 		<-ctx.Done()

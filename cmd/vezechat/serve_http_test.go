@@ -22,7 +22,7 @@ func TestPprof_AnswersThisMachine(t *testing.T) {
 	if !ok {
 		t.Fatalf("it does not say where: %s", logs.String())
 	}
-	for _, path := range []string{"", "heap?debug=1", "goroutine?debug=1", "profile?seconds=1"} {
+	for _, path := range []string{"", "heap?debug=1", "goroutine?debug=1", "trace?seconds=0.01"} {
 		if code, body := get(t, url+path); code != 200 || body == "" {
 			t.Errorf("%s: %d %q", path, code, body)
 		}

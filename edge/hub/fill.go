@@ -208,6 +208,7 @@ func (h *Hub) sweep(ctx context.Context) {
 			h.metrics.sweepErrors.Inc()
 			continue
 		}
+		h.sweeping.Store(h.dirty.Load())
 		all := h.dirty.Swap(false)
 		if err := h.sweepOnce(ctx, all); err != nil {
 			h.metrics.sweepErrors.Inc()
@@ -215,6 +216,7 @@ func (h *Hub) sweep(ctx context.Context) {
 				h.dirty.Store(true)
 			}
 		}
+		h.sweeping.Store(false)
 	}
 }
 

@@ -124,6 +124,7 @@ type Hub struct {
 	shorter   atomic.Int32  // observations of a log that ends too early
 	forked    atomic.Bool   // the feed told of an event that the log had not there before
 	dirty     atomic.Bool   // a discontinuity: look at every room
+	sweeping  atomic.Bool   // every room is being looked at
 	wake      chan struct{} // wakes the sweeper
 
 	ctx    context.Context // ends repairs and resumes when Run stops

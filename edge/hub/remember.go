@@ -21,7 +21,7 @@ type remembered struct {
 // comes right back: after a cut of the network thousands do, and storage should
 // not notice. mu is held.
 func (r *room) remember(user vezechat.UserID, access vezechat.Access) {
-	if len(r.recent) >= maxRemembered {
+	if _, there := r.recent[user]; !there && len(r.recent) >= maxRemembered {
 		return
 	}
 	if r.recent == nil {
@@ -31,10 +31,12 @@ func (r *room) remember(user vezechat.UserID, access vezechat.Access) {
 }
 
 // known returns what somebody may do in a room, if they were there a moment ago
-// and the room has heard everything since: no event waits for a repair.
+// and the room is not known to have missed anything since: no event waits for a
+// repair, and the feed has not been away since the rooms were last compared with
+// the log. A removal takes effect with its event, as it does for those who stayed.
 func (h *Hub) known(id vezechat.RoomID, user vezechat.UserID) (access vezechat.Access, ok bool) {
 	r := h.room(id)
-	if r == nil {
+	if r == nil || h.dirty.Load() || h.sweeping.Load() {
 		return access, false
 	}
 	r.mu.Lock()

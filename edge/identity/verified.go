@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -22,6 +23,7 @@ const maxVerified = 4096
 // that does not change with time. What does, is checked each time: that the issuer
 // still has the key, and the claims' times. It holds digests, no tokens.
 type verified struct {
+	max      int        // of a generation; 0: maxVerified
 	mu       sync.Mutex // guards both generations
 	cur, old map[[sha256.Size]byte]*signature
 }
@@ -71,7 +73,7 @@ func (v *verified) get(digest [sha256.Size]byte) (*signature, bool) {
 func (v *verified) put(digest [sha256.Size]byte, s *signature) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.cur == nil || len(v.cur) >= maxVerified {
+	if v.cur == nil || len(v.cur) >= cmp.Or(v.max, maxVerified) {
 		v.old, v.cur = v.cur, map[[sha256.Size]byte]*signature{}
 	}
 	v.cur[digest] = s

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"unicode/utf8"
 )
@@ -34,8 +35,8 @@ func (b Broken) Error() string { return "the frames break the protocol: " + Clos
 
 // Decoder cuts what a client sends into messages (RFC 6455 §5). It is fed with
 // whatever a read has brought, keeps no buffer between messages, and is strict:
-// masked frames without extensions, control frames whole and short, text that is
-// UTF-8. Text that cannot become valid any more is refused as soon as that is
+// masked frames without extensions, lengths in their shortest form, control frames
+// whole and short, text that is UTF-8. Text that cannot become valid any more is refused as soon as that is
 // certain, whatever of the message is still to come.
 type Decoder struct {
 	limit int // bytes of a message
@@ -151,11 +152,15 @@ func (d *Decoder) check() error {
 // begin prepares for a frame's payload.
 func (d *Decoder) begin() error {
 	size := uint64(d.head[1] & lengthOf)
+	least := uint64(0) // that this form of the length is for
 	switch size {
 	case 126:
-		size = uint64(binary.BigEndian.Uint16(d.head[2:]))
+		size, least = uint64(binary.BigEndian.Uint16(d.head[2:])), 126
 	case 127:
-		size = binary.BigEndian.Uint64(d.head[2:])
+		size, least = binary.BigEndian.Uint64(d.head[2:]), 1<<16
+	}
+	if size < least || size > math.MaxInt64 {
+		return Broken(CloseProtocol)
 	}
 	op := Kind(d.head[0] & opBits)
 	if op&opClose == 0 {
@@ -202,8 +207,10 @@ func (d *Decoder) controlled(part []byte, whole bool) (Message, error) {
 	switch {
 	case len(part) == 0:
 		return m, nil
-	case len(part) == 1, !utf8.Valid(part[2:]):
+	case len(part) == 1:
 		return Message{}, Broken(CloseProtocol)
+	case !utf8.Valid(part[2:]):
+		return Message{}, Broken(CloseInvalidUTF8)
 	}
 	if m.Code = CloseCode(binary.BigEndian.Uint16(part)); !m.Code.mayCome() {
 		return Message{}, Broken(CloseProtocol)

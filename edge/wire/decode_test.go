@@ -121,7 +121,7 @@ func FuzzDecoder(f *testing.F) {
 		slices.Concat(masked(0x01, []byte("a\xe2\x82")), masked(0x89, []byte("p")), masked(0x80, []byte("\xac"))),
 		masked(0x88, nil), masked(0x88, []byte{3}), masked(0x88, []byte{3, 0xe8}), masked(0x88, []byte("\x03\xe8bye")), masked(0x88, []byte{3, 0xed}),
 		masked(0x01, []byte("\xff")), masked(0xc1, nil), masked(0x83, nil), masked(0x09, nil), masked(0x80, nil), {0x81, 0x01, 'a'},
-		{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4}, {0x81}, masked(0x81, []byte("Hello"))[:8],
+		{0x81, 0xfe, 0, 1, 1, 2, 3, 4, 'x'}, {0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, 'x'}, {0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4}, {0x81}, masked(0x81, []byte("Hello"))[:8],
 	} {
 		f.Add(b, 3)
 	}

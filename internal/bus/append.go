@@ -39,8 +39,9 @@ func (b *Bus) Append(ctx context.Context, e vezechat.Entry) (vezechat.Ack, error
 		reason, passes := passing(err)
 		if err != nil && passes {
 			b.metrics.appendRetries.WithLabelValues(reason).Inc()
-			if late, ok := w.wait(ctx, min(left(), pause/2+rand.N(pause))); ok && late.err == nil {
-				ack, err = late.ack, nil
+			if late, ok := w.wait(ctx, min(left(), pause/2+rand.N(pause))); ok {
+				ack, err = late.ack, late.err
+				_, passes = passing(err)
 			}
 		}
 		switch {

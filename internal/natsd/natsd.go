@@ -22,6 +22,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Bounds that hold when Options leaves them at zero. The server's own defaults
@@ -40,18 +41,21 @@ const (
 
 // Options say where and how the server runs.
 type Options struct {
-	Dir        string       // of the streams; made when it is missing
-	Listen     string       // host:port for TCP, port 0 for a free one, no host for loopback; empty: no TCP
-	SyncAlways bool         // sync each message to the disk before its acknowledgement, at a fifteenth of the speed
-	MaxStore   int64        // bytes of all streams on disk; 0: DefaultMaxStore
-	MaxMemory  int64        // bytes of all streams in memory; 0: DefaultMaxMemory
-	Log        *slog.Logger // nil: nowhere
+	Dir        string                // of the streams; made when it is missing
+	Listen     string                // host:port for TCP, port 0 for a free one, no host for loopback; empty: no TCP
+	SyncAlways bool                  // sync each message to the disk before its acknowledgement, at a fifteenth of the speed
+	MaxStore   int64                 // bytes of all streams on disk; 0: DefaultMaxStore
+	MaxMemory  int64                 // bytes of all streams in memory; 0: DefaultMaxMemory
+	Log        *slog.Logger          // nil: nowhere
+	Metrics    prometheus.Registerer // nil: none
 }
 
 // Server is a running server.
 type Server struct {
 	ns   *server.Server
 	sync *syncer // nil: the server syncs each message, or has not started
+
+	failed chan error // the disk's
 }
 
 // Start runs a server and returns when it answers. ctx bounds the start only.
@@ -68,14 +72,15 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	log := newLogger(o.Log)
 	ns.SetLoggerV2(log, log.debug(ctx), false, false)
-	s := &Server{ns: ns}
+	s := &Server{ns: ns, failed: make(chan error, 1)}
 	ns.Start()
 	if err := s.await(ctx, log.fatal); err != nil {
 		s.Shutdown()
 		return nil, err
 	}
 	if !o.SyncAlways {
-		s.sync = startSyncer(o.Dir, syncInterval, log.log)
+		s.sync = &syncer{dir: o.Dir, log: log.log, took: o.histogram(), failed: s.fail}
+		s.sync.start(syncInterval)
 	}
 	return s, nil
 }
@@ -145,6 +150,28 @@ func (s *Server) await(ctx context.Context, fatal <-chan error) error {
 		}
 	}
 }
+
+func (o Options) histogram() prometheus.Histogram {
+	if o.Metrics == nil {
+		return nil
+	}
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "vezechat_natsd_sync_seconds", Help: "Time of writing the log's files through to the disk, once a second.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	})
+	o.Metrics.MustRegister(h)
+	return h
+}
+
+// fail ends the server when the disk has lost what was acknowledged: nothing more
+// must be.
+func (s *Server) fail(err error) {
+	s.failed <- err
+	s.ns.Shutdown()
+}
+
+// Failed tells why the server has ended by itself: its disk failed.
+func (s *Server) Failed() <-chan error { return s.failed }
 
 // InProcess is how this process connects: nats.InProcessServer(s.InProcess()). A
 // connection is bound to this server; after Shutdown it never comes back.

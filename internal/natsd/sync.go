@@ -3,12 +3,16 @@ package natsd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // syncer puts on the disk what the server has written, from outside. The server
@@ -17,11 +21,15 @@ import (
 // then wait for seconds, each second. fsync on a descriptor of our own writes the
 // same pages and stands in nobody's way.
 type syncer struct {
-	dir string
-	log *slog.Logger
+	dir    string
+	log    *slog.Logger
+	fsync  func(*os.File) error
+	took   prometheus.Histogram // seconds of a pass; nil: not wanted
+	failed func(error)          // called once, when the disk has lost what was written
 
 	done map[string]stamp // what each file and directory was when it was synced last
 	next map[string]stamp // of the pass that runs; whatever is not in it has gone
+	over bool             // the disk has failed
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
@@ -34,10 +42,17 @@ type stamp struct {
 	mtime time.Time
 }
 
-// startSyncer syncs dir at each interval until close.
-func startSyncer(dir string, every time.Duration, log *slog.Logger) *syncer {
+// errLost says that fsync failed. The system forgets then what it could not write,
+// and a second attempt would succeed without it (PostgreSQL's wiki, "Fsync Errors").
+var errLost = errors.New("the disk did not take what was written")
+
+// start syncs at each interval until close.
+func (s *syncer) start(every time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &syncer{dir: dir, log: log, done: map[string]stamp{}, stop: cancel}
+	s.done, s.stop = map[string]stamp{}, cancel
+	if s.fsync == nil {
+		s.fsync = (*os.File).Sync
+	}
 	s.wg.Go(func() {
 		tick := time.NewTicker(every) // a pass that takes longer skips ticks
 		defer tick.Stop()
@@ -46,11 +61,12 @@ func startSyncer(dir string, every time.Duration, log *slog.Logger) *syncer {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				s.pass()
+				if !s.pass() {
+					return
+				}
 			}
 		}
 	})
-	return s
 }
 
 // close ends the syncer after one more pass. It may be called more than once.
@@ -60,14 +76,30 @@ func (s *syncer) close() {
 	s.pass()
 }
 
-// pass syncs what has changed since the last one. A directory comes after its
-// files: a name on the disk then never stands for less than what was in the file.
-func (s *syncer) pass() {
+// pass syncs what has changed since the last one, and reports whether that may go
+// on. A directory comes after its files: a name on the disk then never stands for
+// less than what was in the file.
+func (s *syncer) pass() (ok bool) {
+	if s.over {
+		return false
+	}
+	began := time.Now()
 	s.next = make(map[string]stamp, len(s.done))
-	if err := s.tree(s.dir); err != nil {
-		s.log.Error("the log's files cannot be synced", "err", err)
+	err := s.tree(s.dir)
+	if s.took != nil {
+		s.took.Observe(time.Since(began).Seconds())
 	}
 	s.done = s.next
+	if errors.Is(err, errLost) {
+		s.over = true
+		s.log.Error("the log's files cannot be synced, the log ends", "err", err)
+		s.failed(err)
+		return false
+	}
+	if err != nil {
+		s.log.Error("the log's files cannot be synced, the next pass tries again", "err", err)
+	}
+	return true
 }
 
 func (s *syncer) tree(dir string) error {
@@ -88,8 +120,8 @@ func (s *syncer) tree(dir string) error {
 	return errors.Join(append(errs, s.sync(dir))...)
 }
 
-// sync syncs one file or directory, if it has changed. What fails is tried again
-// in the next pass.
+// sync syncs one file or directory, if it has changed. errLost is final; what else
+// fails is tried again in the next pass.
 func (s *syncer) sync(path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -101,8 +133,11 @@ func (s *syncer) sync(path string) error {
 		if err != nil {
 			return gone(err)
 		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
+		err, _ = s.fsync(f), f.Close() // only read from
+		switch {
+		case info.IsDir() && errors.Is(err, syscall.EINVAL): // a file system that needs none
+		case err != nil:
+			return fmt.Errorf("%w: %s: %w", errLost, path, err)
 		}
 	}
 	s.next[path] = now
