@@ -15,6 +15,8 @@ import (
 const accessColumns = `
 r.id, r.kind, r.archived_at, r.locked, r.slow_mode, coalesce(m.role, ''), coalesce(x.banned_until > now(), false), x.muted_until`
 
+const accessWidth = 8
+
 // accessTables binds $1 to the user. r is the room.
 const accessTables = `
 LEFT JOIN room_members m ON m.room_id = r.id AND m.user_id = $1
@@ -23,6 +25,13 @@ LEFT JOIN room_restrictions x ON x.room_id = r.id AND x.user_id = $1`
 // accessFields are where accessColumns are scanned to.
 func accessFields(a *vezechat.Access) []any {
 	return []any{&a.Room.ID, &a.Room.Kind, &a.Room.ArchivedAt, &a.Room.Locked, &a.Room.SlowMode, &a.Role, &a.Banned, &a.MutedUntil}
+}
+
+// access takes accessColumns.
+func (r *row) access(a *vezechat.Access) {
+	a.Room.ID, a.Room.Kind = vezechat.RoomID(r.int()), vezechat.RoomKind(r.same(string(a.Room.Kind)))
+	a.Room.ArchivedAt, a.Room.Locked, a.Room.SlowMode = r.time(), r.bool(), r.int4()
+	a.Role, a.Banned, a.MutedUntil = vezechat.Role(r.same(string(a.Role))), r.bool(), r.time()
 }
 
 // roomColumns are accessColumns and the rest of a room. h is its head.

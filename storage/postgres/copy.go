@@ -101,7 +101,11 @@ func (t tuples) time(at *time.Time) tuples {
 	return t.int(at.UnixMicro() - year2000*1_000_000)
 }
 
-const oidText = 25
+// The numbers of types.
+const (
+	oidBigint = 20
+	oidText   = 25
+)
 
 // list is a text[]: dimensions, whether there are nulls, the elements' type, how
 // many there are, the first one's number, the elements.

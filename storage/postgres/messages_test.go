@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,8 @@ func TestMessages_Pages(t *testing.T) {
 	}
 	_, err = w.Messages(ctx, vezechat.History{RoomRef: ref(ann, room), Before: 1, After: 1})
 	wantCode(t, err, vezechat.CodeBadRequest)
+	_, err = w.Messages(ctx, vezechat.History{RoomRef: ref(w.admin(), room+1000)})
+	wantCode(t, err, vezechat.CodeNotFound)
 }
 
 func TestMessages_ShowWhatBecameOfThem(t *testing.T) {
@@ -74,6 +77,7 @@ func TestMessages_ShowWhatBecameOfThem(t *testing.T) {
 	about := func(e vezechat.EventType, id vezechat.MessageID, by vezechat.Caller) vezechat.Event {
 		return vezechat.Event{Type: e, RoomID: room, MessageID: id, UserID: by.UserID, Text: "edited", Emoji: "🚀"}
 	}
+	w.store(about(vezechat.EventReactionAdded, gone, bob))
 	w.store(
 		about(vezechat.EventMessageEdited, second, bob), about(vezechat.EventMessageEdited, first, bob), // the second is not the author's
 		about(vezechat.EventMessageDeleted, gone, ann), about(vezechat.EventMessageEdited, gone, ann),
@@ -95,7 +99,7 @@ func TestMessages_ShowWhatBecameOfThem(t *testing.T) {
 	if r := m[1].Reactions; len(r) != 1 || r[0].Count != 2 || r[0].Emoji != "🚀" || !slices.Equal(r[0].Users, []vezechat.UserID{ann.UserID, bob.UserID}) {
 		t.Errorf("reactions %+v", m[1].Reactions)
 	}
-	if m[2].Text != "" || !m[2].Deleted || m[3].Text != "" || !m[3].Hidden || m[3].Reactions != nil {
+	if m[2].Text != "" || !m[2].Deleted || m[2].Reactions != nil || m[3].Text != "" || !m[3].Hidden || m[3].Reactions != nil {
 		t.Errorf("deleted %+v, hidden %+v", m[2], m[3])
 	}
 	if m[4].Reply == nil || m[4].Reply.Text != "" {
@@ -104,6 +108,50 @@ func TestMessages_ShowWhatBecameOfThem(t *testing.T) {
 	w.store(about(vezechat.EventMessageRestored, hid, ann))
 	if got, err := w.Message(ctx, vezechat.MessageRef{RoomRef: ref(ann, room), MessageID: hid}); err != nil || got.Text != "hideable" {
 		t.Errorf("restored: %+v, %v", got, err)
+	}
+}
+
+// A message is the same in a page as by itself, whichever way the page goes.
+func TestMessages_AreTheSameInAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Options{})
+	ctx := t.Context()
+	ann := w.user("ann")
+	rooms := []vezechat.RoomID{w.room(ann, vezechat.KindGuild, "guild"), w.room(ann, vezechat.KindGuild, "other")}
+	w.fill(1000, rooms, ann.UserID)
+	const change = `
+UPDATE messages SET deleted_at = CASE WHEN message_id % 4 = 0 THEN now() END, hidden_at = CASE WHEN message_id % 6 = 0 THEN now() END,
+    edited_at = CASE WHEN message_id % 9 = 0 THEN now() END, flags = CASE WHEN message_id % 5 = 0 THEN '{a,"b c"}' ELSE '{}' END::text[],
+    nonce = CASE WHEN message_id % 3 = 0 THEN NULL ELSE nonce END`
+	const react = `
+INSERT INTO message_reactions (room_id, message_id, emoji, user_id, seq)
+SELECT room_id, message_id, 'a', 1000 + u, 2000 + u FROM messages, generate_series(1, 60) u WHERE message_id % 15 = 0`
+	for _, sql := range []string{change, react} {
+		if _, err := w.pool.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := w.Messages(ctx, vezechat.History{RoomRef: ref(ann, rooms[0]), Before: 901, Limit: 200})
+	if err != nil || len(before.Messages) != 200 {
+		t.Fatal(len(before.Messages), err)
+	}
+	after, err := w.Messages(ctx, vezechat.History{RoomRef: ref(ann, rooms[0]), After: before.Messages[0].ID - 1, Limit: 200})
+	if err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("after and before differ, %v", err)
+	}
+	reactions, replies := 0, 0
+	for _, m := range before.Messages {
+		one, err := w.Message(ctx, vezechat.MessageRef{RoomRef: ref(ann, rooms[0]), MessageID: m.ID})
+		if err != nil || !reflect.DeepEqual(m, one) {
+			t.Fatalf("in a page %+v, by itself %+v, %v", m, one, err)
+		}
+		reactions += len(m.Reactions)
+		if m.Reply != nil {
+			replies++
+		}
+	}
+	if reactions == 0 || replies == 0 {
+		t.Error(reactions, "reactions,", replies, "replies")
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
-
 	"vezeuniqverse.com/vezechat"
 )
 
@@ -61,19 +59,17 @@ func (s *Store) Search(ctx context.Context, q vezechat.Search) ([]vezechat.Messa
 func (s *Store) search(ctx context.Context, sql string, c vezechat.Caller, args ...any) ([]vezechat.Message, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, sql, append([]any{c.UserID}, args...)...)
+	rows, err := s.pool.Query(ctx, sql, append([]any{inBinary(), c.UserID}, args...)...)
 	if err != nil {
 		return nil, translate(err)
 	}
 	a := vezechat.Access{UserID: c.UserID}
 	list := []vezechat.Message{}
-	var n nullMessage
-	_, err = pgx.ForEachRow(rows, append(accessFields(&a), n.fields()...), func() error {
-		if sees(a, c, s.now()) {
-			list = append(list, n.message(a.Room.ID))
+	err = eachRow(rows, func(r *row) {
+		r.access(&a)
+		if m, ok := r.message(a.Room.ID); ok && sees(a, c, s.now()) {
+			list = append(list, m)
 		}
-		n.flags, n.reactions = nil, nil
-		return nil
 	})
 	return list, translate(err)
 }

@@ -2,7 +2,9 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,28 +21,42 @@ const (
 	fillStep     = 250_000 // rows of a transaction
 )
 
-// fillRows makes rows $1+1 to $2 of rooms in turns, as the persister would have
-// left them.
-const fillRows = `
-WITH g AS (SELECT i, ($3::bigint[])[1 + i % cardinality($3::bigint[])] AS room FROM generate_series($1::bigint + 1, $2::bigint) i),
-m AS (
-    INSERT INTO messages (room_id, message_id, user_id, handle, text, created_at, nonce)
-    SELECT room, i, 1, '@bench', 'message number ' || i || ' of sector ' || i % 997 || ' gate ' || md5(i::text) || repeat(' warp', 20), now(), 'n' || i FROM g
-)
+// They make rows $1+1 to $2 of rooms in turns, as the persister would have left
+// them.
+const (
+	turns = `
+WITH g AS (SELECT i, ($3::bigint[])[1 + i % cardinality($3::bigint[])] AS room FROM generate_series($1::bigint + 1, $2::bigint) i)`
+
+	fillMessages = turns + `
+INSERT INTO messages (room_id, message_id, user_id, handle, text, created_at, nonce)
+SELECT room, i, 1, '@bench', 'message number ' || i || ' of sector ' || i % 997 || ' gate ' || md5(i::text) || repeat(' warp', 20), now(), 'n' || i FROM g`
+
+	fillEvents = turns + `
 INSERT INTO events (room_id, seq, prev, type, message_id, msg_id, payload)
 SELECT room, i, greatest(0, i - cardinality($3::bigint[])), 'chat.message.created', i, 'id-' || i,
        convert_to('{"type":"chat.message.created","room_id":' || room || ',"user_id":1,"handle":"@bench","text":"' || md5(i::text) || repeat(' warp', 24) || '","at":"2026-01-01T00:00:00.000Z"}', 'UTF8')
 FROM g`
+)
 
 // The indexes that no query of these works uses come after the rows: with them
 // the rows would take several times as long.
 const (
 	dropIndexes = `DROP INDEX messages_words; DROP INDEX messages_nonce`
-	makeIndexes = `
-CREATE UNIQUE INDEX messages_nonce ON messages (room_id, user_id, nonce) WHERE nonce IS NOT NULL;
-CREATE INDEX messages_words ON messages USING gin (to_tsvector('simple', text)) WHERE deleted_at IS NULL AND hidden_at IS NULL`
-	finishRows = `
-UPDATE room_heads h SET last_seq = t.top FROM (SELECT room_id, max(seq) AS top FROM events GROUP BY room_id) t WHERE h.room_id = t.room_id`
+	makeNonces  = `CREATE UNIQUE INDEX messages_nonce ON messages (room_id, user_id, nonce) WHERE nonce IS NOT NULL`
+	makeWords   = `CREATE INDEX messages_words ON messages USING gin (to_tsvector('simple', text)) WHERE deleted_at IS NULL AND hidden_at IS NULL`
+	finishRows  = `UPDATE room_heads h SET last_seq = (SELECT max(seq) FROM events e WHERE e.room_id = h.room_id)`
+)
+
+// While rows are filled in nobody else vacuums them, and a crash may lose them.
+var (
+	hurry = []string{
+		"ALTER TABLE messages SET (autovacuum_enabled = off)", "ALTER TABLE events SET (autovacuum_enabled = off)",
+		"ALTER SYSTEM SET full_page_writes = off", "ALTER SYSTEM SET max_wal_size = '8GB'", "SELECT pg_reload_conf()",
+	}
+	calm = []string{
+		"ALTER TABLE messages RESET (autovacuum_enabled)", "ALTER TABLE events RESET (autovacuum_enabled)",
+		"ALTER SYSTEM RESET full_page_writes", "ALTER SYSTEM RESET max_wal_size", "SELECT pg_reload_conf()",
+	}
 )
 
 // archive returns the database of many rows, and fills it when it is new.
@@ -56,27 +72,73 @@ func (w *World) archive(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.New(ctx, db)
+	if w.filled, err = pgxpool.New(ctx, db); err != nil {
+		return nil, err
+	}
+	return w.filled, w.fill(ctx, db, ids)
+}
+
+// fill fills the database: each table in its own session, in the order of the
+// log, then what reads them from end to end. Its sessions end with it.
+func (w *World) fill(ctx context.Context, db string, ids []vezechat.RoomID) error {
+	cfg, err := pgxpool.ParseConfig(db)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w.filled = pool
+	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
 	began := time.Now()
-	if _, err := pool.Exec(ctx, dropIndexes); err != nil {
-		return nil, err
+	all := func(list ...string) error {
+		for _, sql := range list {
+			if _, err := pool.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+	if err := all(append(slices.Clone(hurry), dropIndexes)...); err != nil {
+		return err
+	}
+	err = together(
+		func() error { return w.fillTable(ctx, pool, "messages", fillMessages, ids) },
+		func() error { return w.fillTable(ctx, pool, "events", fillEvents, ids) },
+	)
+	if err != nil {
+		return err
+	}
+	err = together(
+		func() error { return all("VACUUM messages", makeWords) },
+		func() error { return all("VACUUM ANALYZE events", finishRows, makeNonces) },
+	)
+	if err != nil {
+		return err
+	}
+	w.say("    indexes, %s", time.Since(began).Round(time.Second))
+	return all(append(slices.Clone(calm), "UPDATE log_position SET seq = "+fmt.Sprint(w.Scale.Rows), "ANALYZE messages",
+		"VACUUM ANALYZE rooms, room_heads, log_position", "CHECKPOINT")...)
+}
+
+func (w *World) fillTable(ctx context.Context, pool *pgxpool.Pool, name, sql string, ids []vezechat.RoomID) error {
+	began := time.Now()
 	for i := 0; i < w.Scale.Rows; i += fillStep {
-		if _, err := pool.Exec(ctx, fillRows, i, min(w.Scale.Rows, i+fillStep), ids); err != nil {
-			return nil, err
+		to := min(w.Scale.Rows, i+fillStep)
+		if _, err := pool.Exec(ctx, sql, i, to, ids); err != nil {
+			return err
 		}
-		w.say("    %d of %d rows, %s", min(w.Scale.Rows, i+fillStep), w.Scale.Rows, time.Since(began).Round(time.Second))
+		w.say("    %d of %d %s, %s", to, w.Scale.Rows, name, time.Since(began).Round(time.Second))
 	}
-	for _, sql := range []string{makeIndexes, finishRows, "UPDATE log_position SET seq = " + fmt.Sprint(w.Scale.Rows), "VACUUM ANALYZE", "CHECKPOINT"} {
-		if _, err := pool.Exec(ctx, sql); err != nil {
-			return nil, err
-		}
-	}
-	return pool, nil
+	return nil
+}
+
+// together runs both and returns when both have ended.
+func together(a, b func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- a() }()
+	return errors.Join(b(), <-done)
 }
 
 func (w *World) historyRooms() int { return max(1, min(historyRooms, w.Scale.Rows/400)) }
