@@ -34,7 +34,7 @@ func mutations() []mutation {
 	}
 	return []mutation{
 		// Twice the same: the log is not told that two attempts are one.
-		one("no-dedup", "internal/bus/append.go", `if e.ID != "" {`, `if len(e.ID) > 7 && e.ID[:7] == "outbox-" {`),
+		one("no-dedup", "internal/bus/acks.go", `if e.ID != "" {`, `if len(e.ID) > 7 && e.ID[:7] == "outbox-" {`),
 		// The position is moved, and committed, before what it stands for: ack before
 		// commit.
 		one("position-first", "storage/postgres/apply.go", `	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -105,6 +105,11 @@ FROM gone ORDER BY id`),
 	ack, err := r.Log.Append(actx, e.Entry)`),
 		// What was edited is stored as an event and not done.
 		one("edit-not-folded", "storage/postgres/fold.go", `		m.text, m.edited = e.Text, &at`, `		m.edited = &at`),
+		// Who was removed while away is let back in from memory.
+		one("removed-remembered", "edge/hub/apply.go", `	delete(r.recent, user)
+`, ``).with(edit{"edge/hub/remember.go", `h.clock()-k.at > h.cfg.Linger {
+		return`, `h.clock()-k.at > 10*h.cfg.Linger {
+		return`}),
 		// A room is shown to whoever asks.
 		one("door-open", "room.go", `	case a.Room.Kind == KindGlobal || a.Role != RoleNone:`, `	case a.Room.Kind == KindGlobal || a.Role != RoleNone || a.Room.Kind == KindGuild:`),
 	}
