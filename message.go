@@ -89,20 +89,6 @@ func unprintable(r rune) bool {
 // it is not. Isolates and embeddings stay: right-to-left scripts need them.
 var bidiOverride = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x202D, Hi: 0x202E, Stride: 1}}}
 
-// CheckEmoji returns nil for a usable reaction: 1 to MaxEmoji bytes of valid
-// UTF-8 without space or control characters.
-func CheckEmoji(s string) error {
-	if s == "" || len(s) > MaxEmoji || !utf8.ValidString(s) {
-		return Errorf(CodeBadRequest, "a reaction is one emoji")
-	}
-	for _, r := range s {
-		if unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(bidiOverride, r) {
-			return Errorf(CodeBadRequest, "a reaction is one emoji")
-		}
-	}
-	return nil
-}
-
 // CheckNonce returns nil for a usable nonce: empty, or up to MaxNonce printable
 // ASCII characters without space.
 func CheckNonce(s string) error {
@@ -149,6 +135,7 @@ type History struct {
 	RoomRef
 	Before  MessageID `json:"before,omitempty"`
 	After   MessageID `json:"after,omitempty"`
+	First   bool      `json:"first,omitempty"` // the oldest messages: After 0 is a place like any other
 	Limit   int       `json:"limit,omitempty"`
 	AtLeast Seq       `json:"at_least,omitempty"` // wait a little until storage has this event
 }

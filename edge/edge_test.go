@@ -171,7 +171,7 @@ func TestEdge_MalformedIDs(t *testing.T) {
 		for _, tc := range []struct{ method, path string }{
 			{"GET", "/rooms/" + id}, {"DELETE", "/rooms/" + id}, {"GET", "/rooms/" + id + "/messages"}, {"POST", "/rooms/" + id + "/messages"},
 			{"GET", "/rooms/2/messages/" + id}, {"PUT", "/rooms/2/members/" + id}, {"DELETE", "/rooms/" + id + "/messages/" + id},
-			{"PUT", "/rooms/2/messages/" + id + "/reactions/x"}, {"POST", "/rooms/" + id + "/join"},
+			{"PUT", "/rooms/2/messages/" + id + "/reactions/%F0%9F%9A%80"}, {"POST", "/rooms/" + id + "/join"},
 		} {
 			a := w.do(tc.method, tc.path, h, `{"text":"x"}`)
 			if a.status != 400 && a.status != 404 {

@@ -26,6 +26,7 @@ func nonceOf(c *fiber.Ctx, p *params) string {
 
 func historyOf(p *params, ref vezechat.RoomRef) (vezechat.History, error) {
 	h := vezechat.History{RoomRef: ref, Before: p.Seq("before"), After: p.Seq("after"), Limit: limitOf(p, defaultPage), AtLeast: p.Seq("min")}
+	h.First = h.After == 0 && p.Has("after")
 	if h.Before != 0 && p.Has("after") && p.Err() == nil {
 		return h, vezechat.Errorf(vezechat.CodeBadRequest, "before, after: want one of them")
 	}

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strconv"
 	"time"
 
@@ -182,7 +183,8 @@ func mayDelete(c Change, m vezechat.Message, now time.Time) error {
 }
 
 // React adds the caller's reaction to a message, or takes it away. Doing it twice
-// is harmless: readers count a person's emoji once.
+// is harmless: readers count a person's emoji once. CodeTooLarge: the message has
+// MaxReactions others; those who add one at the same moment may pass it by a few.
 func (p *Poster) React(ctx context.Context, c Change, emoji string, add bool) (vezechat.Ack, error) {
 	if err := vezechat.CheckEmoji(emoji); err != nil {
 		return vezechat.Ack{}, err
@@ -193,6 +195,10 @@ func (p *Poster) React(ctx context.Context, c Change, emoji string, add bool) (v
 	}
 	if m.Deleted || m.Hidden {
 		return vezechat.Ack{}, gone()
+	}
+	known := slices.ContainsFunc(m.Reactions, func(r vezechat.Reaction) bool { return r.Emoji == emoji })
+	if add && !known && len(m.Reactions) >= vezechat.MaxReactions {
+		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeTooLarge, "a message has at most %d different reactions", vezechat.MaxReactions)
 	}
 	e := vezechat.Event{Type: vezechat.EventReactionAdded, Emoji: emoji}
 	if !add {

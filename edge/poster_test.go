@@ -460,3 +460,31 @@ type nowhere struct{}
 func (nowhere) Append(context.Context, vezechat.Entry) (vezechat.Ack, error) {
 	return vezechat.Ack{Seq: 1}, nil
 }
+
+// A message has a bounded number of different reactions; those it has can still be
+// joined, and taken away.
+func TestPoster_ReactionsHaveABound(t *testing.T) {
+	t.Parallel()
+	d := newDesk(edge.Limits{})
+	_, err := d.send(member(1), 2, "x", "")
+	must(t, err)
+	for _, room := range d.hub.rooms {
+		for _, m := range room.messages {
+			for i := range vezechat.MaxReactions {
+				m.Reactions = append(m.Reactions, vezechat.Reaction{Emoji: string(rune('🌀' + i)), Count: 1})
+			}
+		}
+	}
+	c := edge.Change{Caller: member(2), Access: d.access(member(2), 2), MessageID: 1}
+	_, err = d.React(context.Background(), c, "🚀", true)
+	if vezechat.CodeOf(err) != vezechat.CodeTooLarge {
+		t.Errorf("one more: %v", err)
+	}
+	_, err = d.React(context.Background(), c, "🌀", true)
+	must(t, err)
+	_, err = d.React(context.Background(), c, "🚀", false)
+	must(t, err)
+	if _, err = d.React(context.Background(), c, "idiot", true); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+		t.Errorf("a word: %v", err)
+	}
+}

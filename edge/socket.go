@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime/debug"
 	"time"
 
@@ -19,7 +20,8 @@ const (
 	handshakeWrite = 5 * time.Second // what is said before the hub takes over
 	framesPerSec   = 50              // requests a socket may make in the long run
 	framesBurst    = 400
-	maxRefusals    = 50 // refusals in a row after which a client is sent away
+	maxRefusals    = 50              // refusals in a row after which a client is sent away
+	lateSpread     = 5 * time.Second // over which those come back who came during a drain
 	subprotocol    = "veze.v1"
 )
 
@@ -158,6 +160,7 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 	user := vezechat.User{ID: st.session.Caller.UserID, Handle: st.session.Caller.Handle}
 	hc, err := e.cfg.Hub.NewConn(w, user, st.session.ExpiresAt)
 	if err != nil {
+		_ = w.Write(wire.AppendText(nil, wire.Bye("drain", time.Second+rand.N(lateSpread))), handshakeWrite) // it may have gone
 		dismiss(src, w, wire.CloseDrain)
 		return nil
 	}

@@ -178,7 +178,7 @@ func TestSocket_RoomsNotToBeSeen(t *testing.T) {
 	for _, ask := range []string{
 		`{"type":"join","room_id":%d}`, `{"type":"join","room_id":%d,"after":0}`, `{"type":"send","room_id":%d,"text":"x"}`,
 		`{"type":"history","room_id":%d}`, `{"type":"typing","room_id":%d}`, `{"type":"read","room_id":%d,"upto":1}`, `{"type":"who","room_id":%d}`,
-		`{"type":"edit","room_id":%d,"message_id":1,"text":"x"}`, `{"type":"react","room_id":%d,"message_id":1,"emoji":"x"}`, `{"type":"leave","room_id":%d}`,
+		`{"type":"edit","room_id":%d,"message_id":1,"text":"x"}`, `{"type":"react","room_id":%d,"message_id":1,"emoji":"🚀"}`, `{"type":"leave","room_id":%d}`,
 	} {
 		hidden, none := c.ask("r", ask, 2), c.ask("r", ask, 999)
 		delete(hidden, "room_id")

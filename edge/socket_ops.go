@@ -24,7 +24,8 @@ type socket struct {
 	caller   vezechat.Caller
 	trace    vezechat.Trace
 	rate     *rate.Limiter
-	refusals int // in a row
+	refusals int  // frames in a row
+	refused  bool // the frame at work
 }
 
 func newSocket(e *Edge, hc *hub.Conn, st *start) *socket {
@@ -37,6 +38,7 @@ func (s *socket) frame(m wire.Message) {
 		s.hc.Close(wire.CloseUnsupported, "veze.v1 is text")
 		return
 	}
+	defer s.judge()
 	req, err := wire.Parse(m.Data)
 	if err == nil && !s.caller.Staff() && !s.rate.Allow() {
 		err = vezechat.Errorf(vezechat.CodeRateLimited, "too many requests on this socket").RetryIn(time.Second)
@@ -84,9 +86,17 @@ func (s *socket) refuse(req *wire.Request, err error) {
 	}
 	s.e.metrics.refusals.WithLabelValues(string(e.Code)).Inc()
 	s.hc.Send(wire.Refused(req.Ref, req.RoomID, e))
-	if e.Code == vezechat.CodeUnavailable || e.Code == vezechat.CodeInternal {
+	if e.Code != vezechat.CodeUnavailable && e.Code != vezechat.CodeInternal {
+		s.refused = true
+	}
+}
+
+// judge counts a frame that was refused, in whole or in part, as one.
+func (s *socket) judge() {
+	if !s.refused {
 		return
 	}
+	s.refused = false
 	if s.refusals++; s.refusals >= maxRefusals {
 		s.hc.Close(wire.CloseRate, "too many refused requests")
 	}
@@ -266,7 +276,7 @@ func (s *socket) history(ctx context.Context, req *wire.Request) error {
 		h.Limit = defaultPage
 	}
 	if req.After != nil {
-		h.After = *req.After
+		h.After, h.First = *req.After, *req.After == 0
 	}
 	page, err := s.e.cfg.Messages.Messages(ctx, h)
 	if err != nil {

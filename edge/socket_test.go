@@ -281,3 +281,34 @@ func TestSocket_OurFailingIsNotTheClients(t *testing.T) {
 		t.Errorf("after sixty refusals that were not its fault: %v", o)
 	}
 }
+
+// A client that was removed from many rooms while it was away asked for all of them
+// in one frame, was closed for too many refusals, came back, and so on for ever.
+func TestSocket_RefusedRoomsAreOneRefusal(t *testing.T) {
+	t.Parallel()
+	w := newSocketWorld(t)
+	base, _ := w.serve(t)
+	c := dial(t, base, "/ws", w.as(alice))
+	c.json()
+	rooms := `{"room_id":2}`
+	for i := range 120 {
+		rooms = fmt.Sprintf(`{"room_id":%d},`, 500+i) + rooms
+	}
+	c.say(`{"type":"join","ref":1,"rooms":[%s]}`, rooms)
+	refused := 0
+	c.find("the room at the end", func(o object) bool {
+		if o["type"] == "error" {
+			refused++
+		}
+		return o["type"] == "ok" && o["room_id"] == 2.0
+	})
+	if refused != 120 {
+		t.Errorf("%d rooms were refused", refused)
+	}
+	for i := range 60 { // who asks for nothing else all the time is sent away still
+		c.say(`{"type":"join","ref":%d,"room_id":999}`, i)
+	}
+	if code := c.closed(); code != 4007 {
+		t.Errorf("closed with %d", code)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/redisstream"
@@ -84,6 +85,8 @@ func (h *hub) parts() []part {
 		{natsHere, h.natsPart()},
 		{pgHere, h.postgresPart()},
 		{redisHere, h.redisPart()},
+		{h.has("edge"), h.portPart()},
+		{!h.has("edge"), h.statusPart()},
 		{h.PprofListen != "", h.pprofPart()},
 		{os.Getenv("GOGC") == "", h.memoryPart()},
 		{true, h.busPart()},
@@ -91,7 +94,6 @@ func (h *hub) parts() []part {
 		{h.has("bridge"), h.bridgePart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},
-		{!h.has("edge"), h.statusPart()},
 		{true, h.announcePart(natsHere || pgHere || redisHere)},
 	}
 	var parts []part
@@ -135,6 +137,7 @@ func (h *hub) busPart() part {
 // bridgePart mirrors the log to Redis.
 func (h *hub) bridgePart() part {
 	return part{"bridge", func(ctx context.Context, ready func()) error {
+		redis.SetLogger(redisLog{h.log})
 		rd, err := redisstream.Open(h.RedisURL)
 		if err != nil {
 			return err
@@ -185,4 +188,13 @@ func (h *hub) announcePart(ownsDir bool) part {
 		}
 		return nil
 	}}
+}
+
+// redisLog takes what the Redis client says by itself. The mirror tells what
+// matters of it.
+type redisLog struct{ log *slog.Logger }
+
+// Printf is that of the client's logger.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, "redis client", "said", fmt.Sprintf(format, v...))
 }

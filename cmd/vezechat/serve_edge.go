@@ -68,9 +68,9 @@ func (h *hub) edgePart() part {
 		if err != nil {
 			return err
 		}
-		ln, err := listen(ctx, ":"+h.Port)
+		ln, err := listen(ctx, h.listenAt())
 		if err != nil {
-			return fmt.Errorf("PORT: %w", err)
+			return fmt.Errorf("LISTEN_HOST, PORT: %w", err)
 		}
 		h.url = urlOf(ln)
 		return h.serveEdge(ctx, ready, e, ln, brake)

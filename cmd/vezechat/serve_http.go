@@ -11,12 +11,30 @@ import (
 	"time"
 )
 
-// statusPart serves what an edge would serve of the process itself.
+// portPart looks whether the edge's port is free before anything else is begun: in
+// dev a database cluster may have to be made first.
+func (h *hub) portPart() part {
+	return part{"port", func(ctx context.Context, ready func()) error {
+		ln, err := listen(ctx, h.listenAt())
+		if err != nil {
+			return fmt.Errorf("LISTEN_HOST, PORT: %w", err)
+		}
+		if err := ln.Close(); err != nil {
+			return fmt.Errorf("LISTEN_HOST, PORT: %w", err)
+		}
+		ready()
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+// statusPart serves what an edge would serve of the process itself, from the
+// beginning: a process that waits for its database is alive, and not ready.
 func (h *hub) statusPart() part {
 	return part{"status", func(ctx context.Context, ready func()) error {
-		ln, err := listen(ctx, ":"+h.Port)
+		ln, err := listen(ctx, h.listenAt())
 		if err != nil {
-			return fmt.Errorf("PORT: %w", err)
+			return fmt.Errorf("LISTEN_HOST, PORT: %w", err)
 		}
 		h.url = urlOf(ln)
 		return serveHTTP(ctx, ready, ln, h.health.routes())

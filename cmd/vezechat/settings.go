@@ -30,6 +30,7 @@ type place struct {
 type settings struct {
 	place
 	Port             string `setting:"PORT" default:"8010" help:"Port of HTTP and sockets; 0 for a free one."`
+	ListenHost       string `name:"listen-host" setting:"LISTEN_HOST" help:"Address to listen at; when empty this machine alone in dev, where anybody may sign in as anybody, and all of its addresses in prod."`
 	DatabaseURL      string `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev a private one when empty."`
 	RedisURL         string `name:"redis-url" setting:"REDIS_URL" help:"Redis, with the database's number; in dev a private one when empty."`
 	RedisMaxLen      int64  `name:"redis-maxlen" setting:"REDIS_MAXLEN" default:"1000000" help:"About how many events the Redis stream keeps; 0: all."`
@@ -71,6 +72,7 @@ func (s *settings) Validate() error {
 	return errors.Join(
 		s.place.Validate(),
 		named("PORT", isPort(s.Port)),
+		named("LISTEN_HOST", isHost(s.ListenHost)),
 		named("DATABASE_URL", isURL(s.DatabaseURL, postgresSchemes...)),
 		named("REDIS_URL", isRedis(s.RedisURL)),
 		named("REDIS_MAXLEN", notNegative(s.RedisMaxLen)),
@@ -89,6 +91,15 @@ func (s *settings) Validate() error {
 		named("ROLES", isRoles(s.Roles)),
 		s.together(),
 	)
+}
+
+// listenAt is where HTTP and sockets are served.
+func (s *settings) listenAt() string {
+	host := s.ListenHost
+	if host == "" && s.dev() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, s.Port)
 }
 
 // together checks what one setting asks of another.
@@ -126,6 +137,13 @@ func oneOf(v string, allowed ...string) error {
 func notEmpty(v string) error {
 	if v == "" {
 		return errors.New("must not be empty")
+	}
+	return nil
+}
+
+func isHost(v string) error {
+	if v != "" && net.ParseIP(v) == nil && strings.ContainsAny(v, ":/ []") {
+		return fmt.Errorf("%q is not an address or a name", vezechat.Clip(v, 64))
 	}
 	return nil
 }

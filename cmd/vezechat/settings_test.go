@@ -85,6 +85,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"REDIS_URL", "http://h", false}, {"REDIS_URL", "redis://:pw@h:1/4", true}, {"REDIS_URL", "unix:///run/redis.sock?db=2", true},
 		{"NATS_URL", "h:4222", false}, {"NATS_URL", "nats://a,", false}, {"NATS_URL", "nats://a:4222,tls://b:4222", true},
 		{"NATS_LISTEN", "4222", false}, {"NATS_LISTEN", "localhost:nats", false}, {"NATS_LISTEN", "off", true}, {"NATS_LISTEN", "127.0.0.1:0", true},
+		{"LISTEN_HOST", "localhost:80", false}, {"LISTEN_HOST", "::1", true}, {"LISTEN_HOST", "0.0.0.0", true},
 		{"PPROF_LISTEN", "6060", false}, {"PPROF_LISTEN", "0.0.0.0:6060", false}, {"PPROF_LISTEN", ":6060", true}, {"PPROF_LISTEN", "[::1]:6060", true},
 		{"NATS_SYNC", "2m", false}, {"NATS_SYNC", "always", true},
 		{"DOMAIN_GATE", "https://vezeuniqverse.com", false}, {"DOMAIN_GATE", "com", false}, {"DOMAIN_GATE", "vezeuniqverse.com", true},

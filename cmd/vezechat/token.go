@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -30,6 +31,11 @@ func (tokenCmd) Help() string {
 
 // Run is called by kong.
 func (c *tokenCmd) Run(s streams) error {
+	for f := range strings.FieldsSeq(c.Scope) {
+		if len(vezechat.ParseScopes(f)) == 0 {
+			return fmt.Errorf("--scope: there is no scope %q", vezechat.Clip(f, 64))
+		}
+	}
 	tok, err := c.mint(identity.Claims{Handle: c.Handle, Scopes: vezechat.ParseScopes(c.Scope), Roles: c.Roles, Email: c.Email, EmailVerified: c.Verified}, c.TTL)
 	if err != nil {
 		return err

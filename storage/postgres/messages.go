@@ -79,7 +79,8 @@ func (r *row) message(room vezechat.RoomID) (m vezechat.Message, ok bool) {
 // Messages implements vezechat.MessageService: one statement, so that what
 // decides about the caller, the page and the room's head are of one moment.
 func (s *Store) Messages(ctx context.Context, q vezechat.History) (vezechat.MessagePage, error) {
-	if q.Before != 0 && q.After != 0 {
+	forward := q.After != 0 || q.First
+	if q.Before != 0 && forward {
 		return vezechat.MessagePage{}, vezechat.Errorf(vezechat.CodeBadRequest, "give before or after, not both")
 	}
 	if q.AtLeast > 0 && !s.stored.has(q.AtLeast) {
@@ -90,7 +91,7 @@ func (s *Store) Messages(ctx context.Context, q vezechat.History) (vezechat.Mess
 	}
 	sql, from := messagesBefore, vezechat.Seq(math.MaxInt64)
 	switch {
-	case q.After != 0:
+	case forward:
 		sql, from = messagesAfter, q.After
 	case q.Before != 0:
 		from = q.Before
@@ -102,7 +103,7 @@ func (s *Store) Messages(ctx context.Context, q vezechat.History) (vezechat.Mess
 	}
 	p := vezechat.MessagePage{Messages: list, Head: head, More: len(list) > limit}
 	switch {
-	case p.More && q.After != 0:
+	case p.More && forward:
 		p.Messages = list[:limit]
 	case p.More:
 		p.Messages = list[1:]

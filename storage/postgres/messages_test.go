@@ -54,6 +54,12 @@ func TestMessages_Pages(t *testing.T) {
 			t.Errorf("%s: %v more=%v head=%d, %v; want %v", tt.name, texts(p.Messages), p.More, p.Head, err, tt.want)
 		}
 	}
+	p, err := w.Messages(ctx, vezechat.History{RoomRef: ref(ann, room), First: true, Limit: 2})
+	if err != nil || !slices.Equal(texts(p.Messages), []string{"m0", "m1"}) || !p.More {
+		t.Errorf("the first: %v more=%v, %v", texts(p.Messages), p.More, err)
+	}
+	_, err = w.Messages(ctx, vezechat.History{RoomRef: ref(ann, room), Before: 1, First: true})
+	wantCode(t, err, vezechat.CodeBadRequest)
 	_, err = w.Messages(ctx, vezechat.History{RoomRef: ref(ann, room), Before: 1, After: 1})
 	wantCode(t, err, vezechat.CodeBadRequest)
 	_, err = w.Messages(ctx, vezechat.History{RoomRef: ref(w.admin(), room+1000)})
