@@ -22,6 +22,9 @@ func (e *Edge) roomsPage(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	f := e.takeFlash(c)
+	if f.Notice == "" && c.Query("gone") != "" { // the room's page sends here who was put out
+		f.Notice = "You are not in that room any more."
+	}
 	d := templates.RoomsPage{
 		Page: e.pageOf(c, s, f), Epoch: e.epoch(), Kinds: kindsFor(s.Caller), MayDM: s.Caller.Scopes.Has(vezechat.ScopeChatWrite),
 		Name: f.Fields["name"], To: f.Fields["to"],

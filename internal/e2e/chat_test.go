@@ -288,7 +288,9 @@ func TestChat_RoomsPage(t *testing.T) {
 	a.online()
 	a.act(`document.querySelector("#roster").open = true`)
 	a.until(`document.querySelector("#people .here")`) // the script has drawn the list
+	b.enter(room)
 	a.do(chromedp.Click(chromedp.CSS("#people button")))
 	a.follow(chromedp.Click(chromedp.CSS("#sure .danger")))
+	b.until(`location.pathname === "/rooms" && document.querySelector(".notice")?.textContent.includes("not in that room any more")`)
 	a.until(`![...document.querySelectorAll("#people li")].some((x) => x.textContent.includes(%q))`, "@"+bob)
 }

@@ -53,7 +53,7 @@ client.on("event", (e) => {
 });
 client.on("joined", ({ head }) => { settle(client, Math.min(head, client.cursor(page.room))); client.request({ type: "who", room_id: page.room }).then(present).catch(() => {}); });
 client.on("reset", reload);
-client.on("gone", () => { location.href = page.base + "/rooms"; });
+client.on("gone", () => { location.href = page.base + "/rooms?gone=1"; });
 
 function trim() {
   const all = list();
@@ -170,7 +170,7 @@ function member(e) {
   } else if (/left|kicked|banned/.test(e.type)) {
     people.delete(e.user_id);
     members -= was;
-    if (e.user_id === page.me && !out) location.href = page.base + "/rooms";
+    if (e.user_id === page.me && !out) location.href = page.base + (/left/.test(e.type) ? "/rooms" : "/rooms?gone=1");
   } else if (e.type === "room.updated" && e.name) $(".roomhead h1").textContent = e.name;
   else if (e.type === "room.archived") location.reload();
   roster();
