@@ -178,7 +178,7 @@ func (p *person) act(js string, args ...any) {
 func (p *person) until(js string, args ...any) {
 	p.t.Helper()
 	js = fmt.Sprintf(js, args...)
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute) // two cores may have twenty renderers
 	defer deadline.Stop()
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
