@@ -285,11 +285,12 @@ func (r *room) compared(at time.Duration) {
 	}
 }
 
-// compare starts a repair when the log has gone further than the room.
+// compare starts a repair when the log has gone further than the room, or has the
+// one that runs go on to there: it may be the last time that the log is asked.
 func (r *room) compare(head vezechat.Seq) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ready && !r.filling && head > r.last {
+	if r.ready && head > r.last && head > r.want {
 		r.h.metrics.sweepHits.Inc()
 		r.repair(head)
 	}
