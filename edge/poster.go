@@ -186,8 +186,9 @@ func mayDelete(c Change, m vezechat.Message, now time.Time) error {
 // is harmless: readers count a person's emoji once. CodeTooLarge: the message has
 // MaxReactions others; those who add one at the same moment may pass it by a few.
 func (p *Poster) React(ctx context.Context, c Change, emoji string, add bool) (vezechat.Ack, error) {
-	if err := vezechat.CheckEmoji(emoji); err != nil {
-		return vezechat.Ack{}, err
+	usable := vezechat.CheckEmoji(emoji)
+	if add && usable != nil {
+		return vezechat.Ack{}, usable
 	}
 	m, err := p.message(ctx, c, vezechat.ActionPost)
 	if err != nil {
@@ -197,6 +198,9 @@ func (p *Poster) React(ctx context.Context, c Change, emoji string, add bool) (v
 		return vezechat.Ack{}, gone()
 	}
 	known := slices.ContainsFunc(m.Reactions, func(r vezechat.Reaction) bool { return r.Emoji == emoji })
+	if !known && usable != nil { // one from before the rule can be taken away
+		return vezechat.Ack{}, usable
+	}
 	if add && !known && len(m.Reactions) >= vezechat.MaxReactions {
 		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeTooLarge, "a message has at most %d different reactions", vezechat.MaxReactions)
 	}

@@ -205,7 +205,7 @@ func (c *crowd) newChange(p *client, kind int, rng *rand.Rand) *change {
 		}
 		ch.op = "delete"
 	default:
-		ch.op, ch.emoji = "react", []string{"👍", "🚀", "❤️", ":gg:", "😀"}[rng.IntN(5)]
+		ch.op, ch.emoji = "react", []string{"👍", "🚀", "❤️", "🎉", "😀"}[rng.IntN(5)]
 		key := fmt.Sprint(ch.user, " ", ch.target, " ", ch.emoji)
 		if c.reacted[key] {
 			return nil
