@@ -82,11 +82,11 @@ func (h *hub) parts() []part {
 		part part
 	}{
 		{natsHere || pgHere || redisHere, h.lockPart()},
+		{h.has("edge"), h.portPart()},
+		{!h.has("edge"), h.statusPart()},
 		{natsHere, h.natsPart()},
 		{pgHere, h.postgresPart()},
 		{redisHere, h.redisPart()},
-		{h.has("edge"), h.portPart()},
-		{!h.has("edge"), h.statusPart()},
 		{h.PprofListen != "", h.pprofPart()},
 		{os.Getenv("GOGC") == "", h.memoryPart()},
 		{true, h.busPart()},

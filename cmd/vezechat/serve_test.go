@@ -314,10 +314,13 @@ func TestServe_PortTaken(t *testing.T) {
 	_, args := hubIn(t)
 	first := startProcess(t, args...)
 	url := first.await()
-	_, other := hubIn(t)
+	dir, other := hubIn(t)
 	port := url[strings.LastIndex(url, ":")+1:]
 	second := startProcess(t, append(other, "--port="+port)...)
 	if status := second.end(); status != 1 || !strings.Contains(second.errors(), "PORT: ") {
 		t.Errorf("status %d: %s", status, second.errors())
+	}
+	if _, err := os.Stat(filepath.Join(dir, "nats")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("NATS was begun before the port was looked at: %v", err)
 	}
 }
