@@ -48,8 +48,8 @@ func (d *diary) part(a actor) part {
 			select {
 			case <-up:
 				up = nil
+				d.add(a.name + "!") // before ready, which lets others write
 				ready()
-				d.add(a.name + "!")
 			case <-end:
 				d.add(a.name + "?")
 				return a.fail
