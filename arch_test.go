@@ -26,6 +26,8 @@ var rooms = map[string][]string{
 	".":                  {},
 	"templates":          {".", "github.com/yuin/goldmark", "github.com/microcosm-cc/bluemonday"},
 	"migrations":         {},
+	"routing/match":      {"."},
+	"routing/sla":        {"."},
 	"edge/wire":          {"."},
 	"edge/hub":           {".", "edge/wire", "golang.org/x/sync", prom},
 	"edge/identity":      {".", "github.com/go-jose/go-jose/v4", "golang.org/x/crypto"},

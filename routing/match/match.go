@@ -1,0 +1,255 @@
+// Package match decides who takes a ticket.
+//
+// It is pure: tickets and agents go in, an assignment and the reasons for it come
+// out. It knows neither the time, which is an argument, nor a database; whoever
+// asks makes sure that what they ask about is still so when they act on it.
+//
+// What it promises: the same question has the same answer; an agent who is not
+// chosen has a reason; everyone who may take a ticket is a candidate, and every
+// ticket in a list is looked at, so that none waits behind one that nobody can
+// take.
+package match
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Item is a ticket that waits.
+type Item struct {
+	Ticket    vezechat.TicketID
+	Queue     vezechat.QueueID
+	Cost      int       // units of an agent's capacity
+	RankAt    time.Time // the order of the queue: earlier is first (see Rank)
+	EnteredAt time.Time // when it began to wait; steps count from here
+	Needs     []vezechat.SkillLevel
+
+	Preferred      vezechat.UserID // who had it before; 0: nobody
+	PreferredUntil time.Time       // it is kept for them until then
+	Excluded       []Exclusion
+}
+
+// Exclusion keeps a ticket from an agent for a while: they declined it, or let its
+// offer pass.
+type Exclusion struct {
+	Agent vezechat.UserID
+	Until time.Time
+}
+
+// Rank returns where a ticket stands in its queue's order: priority is time that it
+// counts as having waited already, and what was promised comes before that. It is
+// computed when the ticket enters and when its priority or promise changes; time
+// does not change it, as it passes for all of them alike.
+func Rank(entered time.Time, boost time.Duration, due time.Time, slack time.Duration) time.Time {
+	rank := entered.Add(-boost)
+	if !due.IsZero() && due.Add(-slack).Before(rank) {
+		rank = due.Add(-slack)
+	}
+	return rank
+}
+
+// Reason says why an agent may not take a ticket now.
+type Reason string
+
+// The reasons, in the order in which they are looked for. Free is that there is
+// none.
+const (
+	Free        Reason = ""
+	NotInQueue  Reason = "not_in_queue"
+	CannotReply Reason = "cannot_reply"
+	NotOnline   Reason = "not_online"
+	Held        Reason = "held" // for the one who had it before
+	Excluded    Reason = "excluded"
+	TierClosed  Reason = "tier_closed"
+	SkillLow    Reason = "skill"
+	Full        Reason = "capacity"
+)
+
+// Verdict is what was found about one agent and one ticket.
+type Verdict struct {
+	Agent  vezechat.UserID      `json:"agent_id"`
+	Reason Reason               `json:"reason,omitempty"`
+	Status vezechat.AgentStatus `json:"status,omitempty"` // of NotOnline
+	Until  time.Time            `json:"until,omitzero"`   // of Held and Excluded
+	Skill  vezechat.SkillID     `json:"skill_id,omitempty"`
+	Have   int                  `json:"have,omitempty"` // level, tier or free units
+	Want   int                  `json:"want,omitempty"`
+}
+
+// Terms are what a queue asks of an agent at a moment of a ticket's waiting.
+type Terms struct {
+	Step     int // of the queue's steps, 0: none has come yet
+	Needs    []vezechat.SkillLevel
+	Tier     int
+	Overflow vezechat.QueueID // whose agents may take it too; 0: none
+	Next     time.Time        // when the next step comes; zero: none does
+}
+
+// TermsOf returns the terms of a ticket.
+func TermsOf(it *Item, q *vezechat.Queue, now time.Time) Terms {
+	t := Terms{Tier: vezechat.MinTier}
+	lower := 0
+	var drop []vezechat.SkillID
+	for _, s := range q.Steps {
+		at := it.EnteredAt.Add(time.Duration(s.After) * time.Second)
+		if now.Before(at) {
+			t.Next = at
+			break
+		}
+		t.Step++
+		lower = max(lower, s.Lower)
+		drop = append(drop, s.Drop...)
+		t.Tier = max(t.Tier, s.Tier)
+		if s.Overflow {
+			t.Overflow = q.Overflow
+		}
+	}
+	for _, n := range it.Needs {
+		if !slices.Contains(drop, n.Skill) {
+			n.Level = max(vezechat.MinLevel, n.Level-lower)
+			t.Needs = append(t.Needs, n)
+		}
+	}
+	return t
+}
+
+// Judge says whether an agent may take a ticket on these terms.
+func Judge(it *Item, t *Terms, a *vezechat.Agent, now time.Time) Verdict {
+	v := Verdict{Agent: a.ID}
+	tier := a.Tier(it.Queue)
+	if tier == 0 && t.Overflow != 0 {
+		tier = a.Tier(t.Overflow)
+	}
+	switch {
+	case tier == 0:
+		v.Reason = NotInQueue
+		return v
+	case !a.CanReply:
+		v.Reason = CannotReply
+		return v
+	case a.Status != vezechat.AgentOnline:
+		v.Reason, v.Status = NotOnline, a.Status
+		return v
+	case it.Preferred != 0 && it.Preferred != a.ID && now.Before(it.PreferredUntil):
+		v.Reason, v.Until = Held, it.PreferredUntil
+		return v
+	}
+	for _, e := range it.Excluded {
+		if e.Agent == a.ID && now.Before(e.Until) {
+			v.Reason, v.Until = Excluded, e.Until
+			return v
+		}
+	}
+	if tier > t.Tier {
+		v.Reason, v.Have, v.Want = TierClosed, tier, t.Tier
+		return v
+	}
+	for _, n := range t.Needs {
+		if have := a.Level(n.Skill); have < n.Level {
+			v.Reason, v.Skill, v.Have, v.Want = SkillLow, n.Skill, have, n.Level
+			return v
+		}
+	}
+	if free := a.Capacity - a.Used; free < it.Cost {
+		v.Reason, v.Have, v.Want = Full, max(0, free), it.Cost
+	}
+	return v
+}
+
+// Pick returns who takes a ticket, 0 when nobody may, and the verdict on everybody,
+// in the order of agents.
+//
+// Of those who may, it is the one who had it before; else the lowest tier, then the
+// most skilled in what is required, then the least busy by share of their capacity,
+// then who has waited longest for work, then the lowest id. In a queue that is even,
+// skill counts after business.
+func Pick(it *Item, q *vezechat.Queue, agents []vezechat.Agent, now time.Time) (vezechat.UserID, []Verdict) {
+	t := TermsOf(it, q, now)
+	verdicts := make([]Verdict, len(agents))
+	var best *vezechat.Agent
+	for i := range agents {
+		a := &agents[i]
+		verdicts[i] = Judge(it, &t, a, now)
+		if verdicts[i].Reason == Free && (best == nil || compare(it, q, &t, a, best) < 0) {
+			best = a
+		}
+	}
+	if best == nil {
+		return 0, verdicts
+	}
+	return best.ID, verdicts
+}
+
+// Next returns the index of the first ticket, by rank, that an agent may take; -1
+// when there is none. One that they had before comes first. Queues has the queue of
+// each item.
+func Next(a *vezechat.Agent, items []Item, queues map[vezechat.QueueID]*vezechat.Queue, now time.Time) int {
+	best := -1
+	for i := range items {
+		it := &items[i]
+		q := queues[it.Queue]
+		if q == nil || best >= 0 && before(a, &items[best], it) {
+			continue
+		}
+		if t := TermsOf(it, q, now); Judge(it, &t, a, now).Reason == Free {
+			best = i
+		}
+	}
+	return best
+}
+
+// before reports whether an agent takes x before y.
+func before(a *vezechat.Agent, x, y *Item) bool {
+	if mine, other := x.Preferred == a.ID, y.Preferred == a.ID; mine != other {
+		return mine
+	}
+	if c := x.RankAt.Compare(y.RankAt); c != 0 {
+		return c < 0
+	}
+	return x.Ticket < y.Ticket
+}
+
+// compare orders two agents who both may take a ticket.
+func compare(it *Item, q *vezechat.Queue, t *Terms, a, b *vezechat.Agent) int {
+	if a.ID == it.Preferred || b.ID == it.Preferred {
+		return preferred(it, a, b)
+	}
+	skill := cmp.Compare(score(t, b), score(t, a))
+	busy := cmp.Compare(a.Used*b.Capacity, b.Used*a.Capacity)
+	if q.Even {
+		skill, busy = busy, skill
+	}
+	return cmp.Or(
+		cmp.Compare(tierOf(it, t, a), tierOf(it, t, b)), skill, busy,
+		a.LastAssigned.Compare(b.LastAssigned), cmp.Compare(a.ID, b.ID),
+	)
+}
+
+func preferred(it *Item, a, b *vezechat.Agent) int {
+	switch it.Preferred {
+	case a.ID:
+		return -1
+	case b.ID:
+		return 1
+	}
+	return 0
+}
+
+// tierOf ranks the agents of the overflow queue after those of the queue itself.
+func tierOf(it *Item, t *Terms, a *vezechat.Agent) int {
+	if tier := a.Tier(it.Queue); tier > 0 {
+		return tier
+	}
+	return vezechat.MaxTier + a.Tier(t.Overflow)
+}
+
+// score is how good an agent is at what is required.
+func score(t *Terms, a *vezechat.Agent) (sum int) {
+	for _, n := range t.Needs {
+		sum += a.Level(n.Skill)
+	}
+	return sum
+}

@@ -1,0 +1,121 @@
+package vezechat_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// moves is the state machine as a person reads it: under each status, what each
+// move makes of it. r, s, h: the requester, the staff, the hub may make it.
+const moves = `
+         new      open     pending  on_hold  solved   closed
+accept   s:open   s:open   -        -        -        -
+reply    s:open   s:open   s:pending s:on_hold s:solved -
+wait     s:pending s:pending s:pending s:pending -    -
+hold     s:on_hold s:on_hold s:on_hold s:on_hold -    -
+resume   -        -        s:open   s:open   -        -
+message  r:new    r:open   r:open   r:open   r:open   -
+wake     -        -        h:open   h:open   -        -
+solve    rs:solved rs:solved rs:solved rs:solved -    -
+reopen   -        -        -        -        rs:open  -
+expire   -        -        -        -        h:closed -
+merge    s:closed s:closed s:closed s:closed s:closed -
+spam     s:closed s:closed s:closed s:closed s:closed -
+`
+
+func TestStatus_Transition(t *testing.T) {
+	t.Parallel()
+	parties := map[byte]vezechat.Party{'r': vezechat.PartyRequester, 's': vezechat.PartyStaff, 'h': vezechat.PartyHub}
+	lines := strings.Split(strings.TrimSpace(moves), "\n")
+	head := strings.Fields(lines[0])
+	for _, line := range lines[1:] {
+		cells := strings.Fields(line)
+		move := vezechat.Move(cells[0])
+		for i, cell := range cells[1:] {
+			from := vezechat.Status(head[i])
+			if !from.Valid() {
+				t.Fatalf("%q is no status", from)
+			}
+			who, to, _ := strings.Cut(cell, ":")
+			for letter, party := range parties {
+				got, err := from.Transition(move, party)
+				if strings.IndexByte(who, letter) < 0 {
+					if vezechat.CodeOf(err) != vezechat.CodeBadTransition || got != from {
+						t.Errorf("%s, %s by %s: %s, %v; want it refused", from, move, party, got, err)
+					}
+					continue
+				}
+				if err != nil || got != vezechat.Status(to) {
+					t.Errorf("%s, %s by %s: %s, %v; want %s", from, move, party, got, err, to)
+				}
+			}
+		}
+	}
+	if _, err := vezechat.StatusOpen.Transition("dance", vezechat.PartyStaff); vezechat.CodeOf(err) != vezechat.CodeBadTransition {
+		t.Errorf("an unknown move: %v", err)
+	}
+}
+
+func TestCheckTags(t *testing.T) {
+	t.Parallel()
+	got, err := vezechat.CheckTags([]string{" Billing", "vip", "billing", "os/win-11", "größe"})
+	if err != nil || strings.Join(got, " ") != "billing größe os/win-11 vip" {
+		t.Errorf("tags %v, %v", got, err)
+	}
+	for name, tags := range map[string][]string{
+		"empty":   {""},
+		"space":   {"two words"},
+		"control": {"a\u202eb"},
+		"comma":   {"a,b"},
+	} {
+		if _, err := vezechat.CheckTags(tags); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := vezechat.CheckTags([]string{strings.Repeat("ä", vezechat.MaxTag+1)}); vezechat.CodeOf(err) != vezechat.CodeTooLarge {
+		t.Errorf("a long tag: %v", err)
+	}
+	var many []string
+	for i := range vezechat.MaxTags + 1 {
+		many = append(many, string(rune('a'+i)))
+	}
+	if _, err := vezechat.CheckTags(many); vezechat.CodeOf(err) != vezechat.CodeTooLarge {
+		t.Errorf("many tags: %v", err)
+	}
+	if _, err := vezechat.CheckTags(many[1:]); err != nil {
+		t.Errorf("as many as there may be: %v", err)
+	}
+}
+
+func TestCheckSubject(t *testing.T) {
+	t.Parallel()
+	if s, err := vezechat.CheckSubject("  Lost my ship \n"); err != nil || s != "Lost my ship" {
+		t.Errorf("%q, %v", s, err)
+	}
+	long := strings.Repeat("ö", vezechat.MaxSubject)
+	if _, err := vezechat.CheckSubject(long); err != nil {
+		t.Errorf("as long as it may be: %v", err)
+	}
+	for in, want := range map[string]vezechat.Code{
+		"": vezechat.CodeBadRequest, " \t": vezechat.CodeBadRequest, "a\x00b": vezechat.CodeBadRequest,
+		"two\nlines": vezechat.CodeBadRequest, "\xff": vezechat.CodeBadRequest, long + "o": vezechat.CodeTooLarge,
+	} {
+		if _, err := vezechat.CheckSubject(in); vezechat.CodeOf(err) != want {
+			t.Errorf("%q: %v, want %s", vezechat.Clip(in, 20), err, want)
+		}
+	}
+}
+
+func TestPriority_Boost(t *testing.T) {
+	t.Parallel()
+	last := time.Duration(-1 << 62)
+	for _, p := range []vezechat.Priority{vezechat.PriorityLow, vezechat.PriorityNormal, vezechat.PriorityHigh, vezechat.PriorityUrgent} {
+		if !p.Valid() || p.Boost() <= last {
+			t.Errorf("%s counts as %s, not more than the one below", p, p.Boost())
+		}
+		last = p.Boost()
+	}
+}
