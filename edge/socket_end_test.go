@@ -66,6 +66,11 @@ func TestSocket_Drain(t *testing.T) {
 		}
 	}
 	late := dial(t, base, "/ws", w.as(bob))
+	var o object
+	if frames := late.ended(); len(frames) != 2 || json.Unmarshal(frames[0].payload, &o) != nil || o["type"] != "bye" || o["reason"] != "drain" ||
+		o["reconnect_after_ms"].(float64) < 1000 || o["reconnect_after_ms"].(float64) >= 6000 {
+		t.Errorf("who comes during a drain hears %v", frames)
+	}
 	if code := late.closed(); code != 4000 {
 		t.Errorf("who comes during a drain: %d", code)
 	}

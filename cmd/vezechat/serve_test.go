@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -322,5 +323,44 @@ func TestServe_PortTaken(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "nats")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("NATS was begun before the port was looked at: %v", err)
+	}
+}
+
+// A storage that waits for its database is alive, and says that it is not ready:
+// whoever watches it must neither end it nor send it work.
+func TestServe_StorageWithoutPostgres(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close() // listens and never answers
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	_, port, _ := strings.Cut(addr, ":")
+	p := startProcess(t, "serve", "--roles=storage", "--port="+port, "--data-dir="+filepath.Join(t.TempDir(), "data"),
+		"--nats-listen=127.0.0.1:0", "--database-url=postgres://nobody@"+closed.Addr().String()+"/none")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no port in 30 s: %s", p.errors())
+		}
+	}
+	if status, body := get(t, "http://"+addr+"/livez"); status != http.StatusOK {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	if status, body := get(t, "http://"+addr+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
+		t.Errorf("/readyz: %d %s", status, body)
+	}
+	p.signal(syscall.SIGTERM)
+	if status := p.end(); status != 0 {
+		t.Errorf("stopped with status %d: %s", status, p.errors())
 	}
 }

@@ -184,3 +184,20 @@ func TestToken(t *testing.T) {
 		t.Errorf("in prod: status %d, out %q, err %q", status, out, errs)
 	}
 }
+
+// A hub on somebody's laptop is nobody else's to talk to unless they say so.
+func TestSettings_WhereItListens(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, env, host, want string }{
+		{"dev", "dev", "", "localhost:8010"},
+		{"dev, for all", "dev", "0.0.0.0", "0.0.0.0:8010"},
+		{"prod", "prod", "", ":8010"},
+		{"prod, one address", "prod", "::1", "[::1]:8010"},
+	} {
+		s := &settings{ListenHost: tt.host, Port: "8010"}
+		s.Env = tt.env
+		if got := s.listenAt(); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
