@@ -35,6 +35,14 @@ func TestJoin_RemembersWhoHasJustGone(t *testing.T) {
 		{"banned", event(vezechat.Event{Type: vezechat.EventMemberBanned, UserID: 2}), true, nil},
 		{"left", event(vezechat.Event{Type: vezechat.EventMemberLeft, UserID: 2}), true, nil},
 		{"long ago", func(w *world) { awaitForgotten(w) }, true, nil},
+		{"the feed was away", func(w *world) {
+			w.set(func() { w.failTail = true })
+			w.hub.Discontinuity("test")
+		}, true, nil},
+		{"the feed was away, and the rooms were compared since", func(w *world) {
+			w.hub.Discontinuity("test")
+			awaitCompared(w)
+		}, false, func(a vezechat.Access) bool { return a.Role == vezechat.RoleMember }},
 		{"an event is missing", func(w *world) {
 			w.set(func() { w.failTail, w.failArch = true, true; w.lose = func(s vezechat.Seq) bool { return s == 1 } })
 			w.say(7, "lost")
@@ -72,6 +80,10 @@ func TestJoin_RemembersWhoHasJustGone(t *testing.T) {
 			w.set(func() { w.failTail, w.failArch = false, false })
 		})
 	}
+}
+
+func awaitCompared(w *world) {
+	until(w.t, "comparing", func() bool { return !w.hub.dirty.Load() && !w.hub.sweeping.Load() })
 }
 
 func awaitForgotten(w *world) {

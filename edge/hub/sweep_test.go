@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,4 +32,28 @@ func TestSweep_RestsWithTheLog(t *testing.T) {
 		got := a.seqs(7)
 		return len(got) == 2 && got[1] == lost
 	})
+}
+
+// What a sweep finds while a repair runs is repaired too: it may be the last time
+// that the log is asked.
+func TestSweep_MeetsARepair(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.SweepEvery = time.Hour })
+	a := w.connect(1)
+	a.enter(t, 7, nil, "")
+	w.say(7, "heard")
+	w.set(func() { w.failTail, w.failArch = true, true; w.lose = func(s vezechat.Seq) bool { return s != 3 } })
+	w.say(7, "lost")
+	w.say(7, "heard, and says that one is missing")
+	last := w.say(7, "lost, and nothing follows it")
+	r := w.hub.room(7)
+	r.compare(last)
+	r.mu.Lock()
+	filling, want := r.filling, r.want
+	r.mu.Unlock()
+	if !filling || want != last {
+		t.Errorf("a repair runs: %v, up to %d, want %d", filling, want, last)
+	}
+	w.set(func() { w.failTail, w.failArch = false, false })
+	until(t, "all four", func() bool { return slices.Equal(a.seqs(7), []vezechat.Seq{1, 2, 3, 4}) })
 }
