@@ -69,6 +69,7 @@ type Loop struct {
 // Room is where messages go.
 type Room struct {
 	Name    string // as the protocol calls it
+	Untimed bool   // its deliveries count, and their latency does not
 	index   int
 	sent    uint32
 	refused map[uint32]bool

@@ -260,7 +260,7 @@ func (s *Socket) deliver(b []byte) {
 		if n >= s.from && s.state == stateJoined && !s.Room.refused[n] {
 			s.l.missing--
 		}
-		if due >= s.l.Since {
+		if due >= s.l.Since && !s.Room.Untimed {
 			s.l.Latency.Add(time.Duration(now - due))
 		}
 	}

@@ -26,6 +26,7 @@ type crowd struct {
 	l     *load.Loop
 	rooms []*load.Room
 	socks []*load.Socket
+	staff bool // its users have no rate limits
 }
 
 // gather starts a target with so many rooms and puts sockets into them, one
@@ -43,15 +44,26 @@ func (w *World) gather(ctx context.Context, target string, rooms, sockets int, s
 	for _, name := range s.rooms {
 		c.rooms = append(c.rooms, c.l.Room(name))
 	}
-	for i := range sockets {
-		t, err := w.token(i, staff)
-		if err != nil {
-			c.end()
-			return nil, err
-		}
-		c.socks = append(c.socks, c.l.Socket(c.rooms[i%rooms], t))
+	c.staff = staff
+	if _, err := c.populate(c.rooms, sockets); err != nil {
+		c.end()
+		return nil, err
 	}
 	return c, nil
+}
+
+// populate puts sockets into rooms, one after the other into the next room, and
+// returns them; each is another user's.
+func (c *crowd) populate(rooms []*load.Room, sockets int) (added []*load.Socket, err error) {
+	for i := range sockets {
+		t, err := c.w.token(len(c.socks), c.staff)
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, c.l.Socket(rooms[i%len(rooms)], t))
+		c.socks = append(c.socks, added[i])
+	}
+	return added, nil
 }
 
 // join opens the sockets.
@@ -93,9 +105,15 @@ func (c *crowd) sample() (sample, error) {
 	return sample{time.Now(), cpu, own, busy, c.l.Delivered, c.l.Sent}, err
 }
 
-// measure sends at a rate for a window, and tells what that took. Latencies are
-// those of its messages alone.
+// measure has all sockets send in turn at a rate for a window, and tells what that
+// took. Latencies are those of its messages alone.
 func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64, error) {
+	return c.measureOf(c.socks, rate, window, c.w.Scale.Settle)
+}
+
+// measureOf is measure with other senders, and another time for what is still to be
+// delivered after the last message.
+func (c *crowd) measureOf(senders []*load.Socket, rate float64, window, settle time.Duration) (map[string]float64, error) {
 	before := c.l.Counts
 	missing := c.l.Missing()
 	c.l.Latency.Reset()
@@ -106,10 +124,11 @@ func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64,
 		return nil, err
 	}
 	began := c.l.Now()
-	if err := c.l.Rate(c.socks, rate, window, c.stopped); err != nil {
+	if err := c.l.Rate(senders, rate, window, c.stopped); err != nil {
 		return nil, err
 	}
-	if err := c.l.Settle(c.w.Scale.Settle); err != nil {
+	sent := c.l.Now()
+	if err := c.l.Settle(settle); err != nil {
 		return nil, err
 	}
 	to, err := c.sample()
@@ -123,6 +142,7 @@ func (c *crowd) measure(rate float64, window time.Duration) (map[string]float64,
 	if took := c.l.Last - began; took > 0 { // not the time in which nothing more came
 		m["deliveries_per_s"] = float64(to.delivered-from.delivered) / time.Duration(took).Seconds()
 	}
+	m["drained_s"] = max(0, time.Duration(c.l.Last-sent).Seconds())
 	m["p50_ms"], m["p99_ms"], m["max_ms"] = ms(c.l.Latency.At(0.5)), ms(c.l.Latency.At(0.99)), ms(c.l.Latency.Max())
 	if c.l.AckLatency.N() > 0 {
 		m["ack_p99_ms"] = ms(c.l.AckLatency.At(0.99))

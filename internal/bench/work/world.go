@@ -57,7 +57,7 @@ type World struct {
 	admin  *pgxpool.Pool
 	tokens map[string]string
 	hubs   int
-	filled *pgxpool.Pool // the database of the history works
+	filled bool // the database of the history works
 	nfiles int
 }
 
@@ -101,9 +101,6 @@ func (w *World) path(name string) string { return filepath.Join(w.Dir, name) }
 func (w *World) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if w.filled != nil {
-		w.filled.Close()
-	}
 	if w.admin != nil {
 		w.admin.Close()
 	}

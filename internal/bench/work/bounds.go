@@ -1,0 +1,102 @@
+package work
+
+import (
+	"context"
+	"time"
+
+	"vezeuniqverse.com/vezechat/internal/bench/load"
+	"vezeuniqverse.com/vezechat/internal/bench/proc"
+)
+
+// burstTimes is how much faster a burst is than what was before it, and drainWithin
+// how long it may take until all of it has come through.
+const (
+	burstTimes  = 10
+	drainWithin = time.Minute
+)
+
+// burst is a rate, ten times it, and the rate again: what a burst costs while it
+// lasts, and whether anything is left of it.
+func (w *World) burst(ctx context.Context, target string) (figures, error) {
+	n := w.Scale.Rooms
+	rate := float64(2 * n)
+	return w.within(ctx, target, n, 4*n, true, func(c *crowd) (f figures, err error) {
+		if err := c.calm(rate); err != nil {
+			return f, err
+		}
+		f.metrics = map[string]float64{}
+		for _, phase := range []struct {
+			name string
+			rate float64
+		}{{"before", rate}, {"burst", burstTimes * rate}, {"after", rate}} {
+			m, err := c.measureOf(c.socks, phase.rate, w.Scale.Window, drainWithin)
+			if err != nil {
+				return f, err
+			}
+			size, err := proc.RSS(c.s.pids()...)
+			if err != nil {
+				return f, err
+			}
+			f.metrics[phase.name+"_p99_ms"], f.metrics[phase.name+"_mb"] = m["p99_ms"], float64(size)/(1<<20)
+			if phase.name == "burst" {
+				f.metrics["drained_s"] = m["drained_s"]
+			}
+			for _, fault := range []string{"lost", "duplicated", "misrouted", "refused", "unsent", "lags", "thrown_out"} {
+				if m[fault] != 0 {
+					f.metrics[fault] += m[fault]
+				}
+			}
+		}
+		if b := f.metrics["before_p99_ms"]; b > 0 {
+			f.metrics["after_by_before"] = f.metrics["after_p99_ms"] / b
+		}
+		return f, nil
+	})
+}
+
+// The neighbours of a hot room: rooms in which little is said.
+const (
+	quietRooms = 50
+	quietRate  = 100 // messages a second in all of them
+	hotTimes   = 2   // messages in the hot room for each of theirs
+)
+
+// neighbours is how long messages of small rooms take while a large one is busy, by
+// how long they take without it.
+func (w *World) neighbours(ctx context.Context, target string) (figures, error) {
+	hot := w.Scale.Hot
+	return w.within(ctx, target, 1+quietRooms, 0, true, func(c *crowd) (f figures, err error) {
+		c.rooms[0].Untimed = true
+		crowded, err := c.populate(c.rooms[:1], hot)
+		if err != nil {
+			return f, err
+		}
+		quiet, err := c.populate(c.rooms[1:], 4*quietRooms)
+		if err != nil {
+			return f, err
+		}
+		if err := c.calm(quietRate); err != nil {
+			return f, err
+		}
+		alone, err := c.measureOf(quiet, quietRate, w.Scale.Window, w.Scale.Settle)
+		if err != nil {
+			return f, err
+		}
+		var both []*load.Socket
+		for i := range len(quiet) * hot { // each of both as often as the others of its kind
+			both = append(both, quiet[i%len(quiet)])
+			for j := range hotTimes {
+				both = append(both, crowded[(hotTimes*i+j)%hot])
+			}
+		}
+		f.metrics, err = c.measureOf(both, (1+hotTimes)*quietRate, w.Scale.Window, w.Scale.Settle)
+		if err != nil {
+			return f, err
+		}
+		f.metrics["alone_p50_ms"], f.metrics["alone_p99_ms"] = alone["p50_ms"], alone["p99_ms"]
+		if alone["p99_ms"] > 0 {
+			f.metrics["p99_by_alone"] = f.metrics["p99_ms"] / alone["p99_ms"]
+		}
+		return f, nil
+	})
+}
