@@ -36,7 +36,7 @@ func (h *hub) fanoutPart() part {
 	return part{"fan-out", func(ctx context.Context, ready func()) error {
 		client := svc.NewClient(h.bus)
 		h.rooms = fanout.New(fanout.Config{
-			Tail: h.bus, Archive: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: edgeName(),
+			Tail: h.bus, Archive: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: edgeName(), PerMember: h.FanoutPerMember,
 		})
 		live := h.bus.Live(h.rooms, runtime.GOMAXPROCS(0), h.nats != nil)
 		h.rooms.Attach(live)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/joho/godotenv"
@@ -29,26 +30,27 @@ type place struct {
 // settings are those of CONTRACT.md, and a few of our own.
 type settings struct {
 	place
-	Port             string `setting:"PORT" default:"8010" help:"Port of HTTP and sockets; 0 for a free one."`
-	ListenHost       string `name:"listen-host" setting:"LISTEN_HOST" help:"Address to listen at; when empty this machine alone in dev, where anybody may sign in as anybody, and all of its addresses in prod."`
-	DatabaseURL      string `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev a private one when empty."`
-	RedisURL         string `name:"redis-url" setting:"REDIS_URL" help:"Redis, with the database's number; in dev a private one when empty."`
-	RedisMaxLen      int64  `name:"redis-maxlen" setting:"REDIS_MAXLEN" default:"1000000" help:"About how many events the Redis stream keeps; 0: all."`
-	NatsURL          string `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
-	NatsListen       string `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
-	NatsSync         string `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
-	NatsReplicas     int    `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
-	DomainGate       string `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
-	OIDCIssuer       string `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
-	OIDCClientID     string `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
-	OIDCClientSecret string `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret."`
-	EmailURL         string `name:"email-url" setting:"EMAIL_URL" help:"Service that sends mail."`
-	XEngineURL       string `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
-	PublicURL        string `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
-	OTLPEndpoint     string `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
-	PprofListen      string `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
-	LogLevel         string `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	Roles            string `setting:"ROLES" default:"edge,storage,bridge" help:"What this process is, separated by commas."`
+	Port             string        `setting:"PORT" default:"8010" help:"Port of HTTP and sockets; 0 for a free one."`
+	ListenHost       string        `name:"listen-host" setting:"LISTEN_HOST" help:"Address to listen at; when empty this machine alone in dev, where anybody may sign in as anybody, and all of its addresses in prod."`
+	DatabaseURL      string        `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev a private one when empty."`
+	RedisURL         string        `name:"redis-url" setting:"REDIS_URL" help:"Redis, with the database's number; in dev a private one when empty."`
+	RedisMaxLen      int64         `name:"redis-maxlen" setting:"REDIS_MAXLEN" default:"1000000" help:"About how many events the Redis stream keeps; 0: all."`
+	NatsURL          string        `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
+	NatsListen       string        `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
+	NatsSync         string        `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
+	NatsReplicas     int           `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
+	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"10us" help:"How long a busy room gathers what is said for each of its members here, up to 10 ms; more saves writes and costs time."`
+	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
+	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
+	OIDCClientID     string        `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
+	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret."`
+	EmailURL         string        `name:"email-url" setting:"EMAIL_URL" help:"Service that sends mail."`
+	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
+	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
+	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
+	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
+	LogLevel         string        `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	Roles            string        `setting:"ROLES" default:"edge,storage,bridge" help:"What this process is, separated by commas."`
 }
 
 // roles are what a process may be, in the order in which they start.
@@ -81,6 +83,7 @@ func (s *settings) Validate() error {
 		named("PPROF_LISTEN", isLoopback(s.PprofListen, "a profile tells everything about the process")),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
+		named("FANOUT_PER_MEMBER", isWithin(s.FanoutPerMember, time.Microsecond, 10*time.Millisecond)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
@@ -233,6 +236,13 @@ func isReplicas(n int) error {
 		return nil
 	}
 	return fmt.Errorf("%d is not 0, 1, 3 or 5", n)
+}
+
+func isWithin(d, least, most time.Duration) error {
+	if d < least || d > most {
+		return fmt.Errorf("%s is not within %s and %s", d, least, most)
+	}
+	return nil
 }
 
 func isDomain(v string) error {

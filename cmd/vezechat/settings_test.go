@@ -72,6 +72,12 @@ func TestSettings_WhereTheyComeFrom(t *testing.T) {
 	}
 }
 
+// names reports whether an error names a setting, or the flag of the same name.
+func names(err error, setting string) bool {
+	flag := "--" + strings.ToLower(strings.ReplaceAll(setting, "_", "-")) + ":"
+	return strings.Contains(err.Error(), setting+":") || strings.Contains(err.Error(), flag)
+}
+
 func TestSettings_Malformed(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -87,6 +93,8 @@ func TestSettings_Malformed(t *testing.T) {
 		{"NATS_LISTEN", "4222", false}, {"NATS_LISTEN", "localhost:nats", false}, {"NATS_LISTEN", "off", true}, {"NATS_LISTEN", "127.0.0.1:0", true},
 		{"LISTEN_HOST", "localhost:80", false}, {"LISTEN_HOST", "::1", true}, {"LISTEN_HOST", "0.0.0.0", true},
 		{"PPROF_LISTEN", "6060", false}, {"PPROF_LISTEN", "0.0.0.0:6060", false}, {"PPROF_LISTEN", ":6060", true}, {"PPROF_LISTEN", "[::1]:6060", true},
+		{"FANOUT_PER_MEMBER", "1ms", true}, {"FANOUT_PER_MEMBER", "0s", false}, {"FANOUT_PER_MEMBER", "11ms", false}, {"FANOUT_PER_MEMBER", "fast", false},
+		{"NATS_REPLICAS", "2", false}, {"NATS_REPLICAS", "three", false}, {"NATS_REPLICAS", "3", true}, {"REDIS_MAXLEN", "-1", false}, {"REDIS_MAXLEN", "some", false},
 		{"NATS_SYNC", "2m", false}, {"NATS_SYNC", "always", true},
 		{"DOMAIN_GATE", "https://vezeuniqverse.com", false}, {"DOMAIN_GATE", "com", false}, {"DOMAIN_GATE", "vezeuniqverse.com", true},
 		{"OIDC_ISSUER", "issuer", false}, {"OIDC_ISSUER", "https://id.example/realms/x", true},
@@ -100,7 +108,7 @@ func TestSettings_Malformed(t *testing.T) {
 			switch {
 			case tt.ok && err != nil:
 				t.Error(err)
-			case !tt.ok && (err == nil || !strings.Contains(err.Error(), tt.name+":")):
+			case !tt.ok && (err == nil || !names(err, tt.name)):
 				t.Errorf("err = %v, want one that names %s", err, tt.name)
 			}
 		})

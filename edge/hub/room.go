@@ -201,16 +201,14 @@ func (r *room) advance(seq vezechat.Seq) {
 	r.head.Store(uint64(seq))
 }
 
-// windowPerMember is what a room's window grows by with each member: about what
-// it costs to write to one. Gathering saves writes and costs time, so a small room
-// does not, and a room of a thousand does for 10 ms.
-const (
-	windowPerMember = 10 * time.Microsecond
-	shortestWindow  = 200 * time.Microsecond // below it a timer costs more than it saves
-)
+// shortestWindow is the least worth waiting for: a timer costs more than it saves.
+const shortestWindow = 200 * time.Microsecond
 
+// window grows with each member by about what it costs to write to one. Gathering
+// saves writes and costs time, so a small room does not, and a room of a thousand
+// does for 10 ms.
 func (r *room) window() time.Duration {
-	w := min(r.h.cfg.Window, time.Duration(len(r.members))*windowPerMember)
+	w := min(r.h.cfg.Window, time.Duration(len(r.members))*r.h.cfg.PerMember)
 	if w < shortestWindow {
 		return 0
 	}

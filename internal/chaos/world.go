@@ -38,6 +38,10 @@ type world struct {
 
 const edgeCount, storageCount = 2, 2
 
+// gatherer is the edge in whose rooms events wait for one another, as they do in
+// rooms of thousands: the chaos's have too few members for that.
+const gatherer = 1
+
 // ports hands out ports of the loopback interface that stay free while nobody
 // listens: outside the range that the kernel gives to clients.
 type ports struct {
@@ -204,7 +208,11 @@ func (w *world) start(ctx context.Context) error {
 
 func (w *world) layRoles(ctx context.Context) error {
 	for i := range edgeCount {
-		url, err := w.layRole(ctx, "edge", i, "NATS_URL="+w.taps[i].url())
+		env := []string{"NATS_URL=" + w.taps[i].url()}
+		if i == gatherer {
+			env = append(env, "FANOUT_PER_MEMBER=1ms")
+		}
+		url, err := w.layRole(ctx, "edge", i, env...)
 		if err != nil {
 			return err
 		}
