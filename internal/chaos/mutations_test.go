@@ -105,11 +105,6 @@ FROM gone ORDER BY id`),
 	ack, err := r.Log.Append(actx, e.Entry)`),
 		// What was edited is stored as an event and not done.
 		one("edit-not-folded", "storage/postgres/fold.go", `		m.text, m.edited = e.Text, &at`, `		m.edited = &at`),
-		// Who was removed while away is let back in from memory.
-		one("removed-remembered", "edge/hub/apply.go", `	delete(r.recent, user)
-`, ``).with(edit{"edge/hub/remember.go", `h.clock()-k.at > h.cfg.Linger {
-		return`, `h.clock()-k.at > 10*h.cfg.Linger {
-		return`}),
 		// A room is shown to whoever asks.
 		one("door-open", "room.go", `	case a.Room.Kind == KindGlobal || a.Role != RoleNone:`, `	case a.Room.Kind == KindGlobal || a.Role != RoleNone || a.Room.Kind == KindGuild:`),
 	}
