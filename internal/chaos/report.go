@@ -20,7 +20,7 @@ func (r *run) report(e *evidence) {
 	line("changes", "%d edits, deletions and reactions, %d moves, %d rooms", len(e.changes), len(e.moves), len(e.made))
 	line("events", "%d in PostgreSQL, %d in Redis, %d on %d screens", len(e.events), len(e.redis), rows, len(e.screens))
 	line("retries", "%d, %d requests without an answer, %d held back", n.counted("retries"), n.counted("unanswered"), n.counted("held back"))
-	line("joins", "%d, %d of them resumed with something missed, %d lags, %d byes", n.counted("joins"), n.counted("resumes with something missed"), n.counted("lags"), n.counted("byes"))
+	line("joins", "%d, %d of them in place, %d resumed with something missed, %d lags, %d byes", n.counted("joins"), n.counted("joins in place"), n.counted("resumes with something missed"), n.counted("lags"), n.counted("byes"))
 	line("lost on purpose", "%d messages of the live feed, %d answers to publishes", n.counted("lost feed"), n.counted("lost acks"))
 	for _, what := range []string{"acknowledgement by socket", "acknowledgement by HTTP", "delivery to others while one is slow", "back after a hit", "stop after SIGTERM", "settled after the load's end"} {
 		line("longest "+what, "%s", n.longest(what).Round(time.Millisecond))

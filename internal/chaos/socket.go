@@ -311,6 +311,12 @@ func retryIn(f frame) time.Duration {
 	return time.Duration(min(max(f.RetryMS, 100), 1000)) * time.Millisecond
 }
 
+// restless says, of one event in forty, that the room is joined again in place: what
+// just happened there may be on its way to the members still.
+func (c *client) restless() bool {
+	return !c.thin && !c.whole && c.rng.IntN(40) == 0 && !c.crowd.quiet.Load()
+}
+
 // event shows an event on its screen.
 func (c *client) event(ctx context.Context, cn *conn, wg *sync.WaitGroup, f frame, raw []byte) {
 	s := c.screens[f.RoomID]
@@ -329,6 +335,10 @@ func (c *client) event(ctx context.Context, cn *conn, wg *sync.WaitGroup, f fram
 	}
 	if again {
 		c.later(ctx, cn, wg, s, 10*time.Millisecond)
+	}
+	if wrong == "" && s.state == screenJoined && c.restless() {
+		c.crowd.notes.count("joins in place")
+		c.later(ctx, cn, wg, s, 0)
 	}
 }
 
