@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -81,13 +80,12 @@ func CheckText(s string) (string, error) {
 	return s, nil
 }
 
+// unprintable are control characters and the explicit overrides of UAX #9, which
+// make text read as what it is not. Isolates and embeddings stay: right-to-left
+// scripts need them.
 func unprintable(r rune) bool {
-	return r < ' ' && r != '\n' && r != '\t' || r >= 0x7F && r < 0xA0 || unicode.Is(bidiOverride, r)
+	return r < ' ' && r != '\n' && r != '\t' || r >= 0x7F && r < 0xA0 || r == 0x202D || r == 0x202E
 }
-
-// bidiOverride are the explicit overrides of UAX #9: they make text read as what
-// it is not. Isolates and embeddings stay: right-to-left scripts need them.
-var bidiOverride = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x202D, Hi: 0x202E, Stride: 1}}}
 
 // CheckNonce returns nil for a usable nonce: empty, or up to MaxNonce printable
 // ASCII characters without space.

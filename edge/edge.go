@@ -98,6 +98,7 @@ type Edge struct {
 	sockets  atomic.Int64 // open, with or without identity
 	maxFrame int64        // bytes of a socket's message
 	chunks   chunks       // what sockets read into
+	crew     crew         // who carries out what sockets say
 }
 
 // New returns an edge that is not serving yet.
@@ -199,6 +200,7 @@ func (e *Edge) awaitSockets() error {
 	if !settled(&e.sockets, e.cfg.DrainTime) {
 		return vezechat.Errorf(vezechat.CodeInternal, "%d sockets did not end", e.sockets.Load())
 	}
+	e.crew.end()
 	return nil
 }
 

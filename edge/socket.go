@@ -172,7 +172,7 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 func (e *Edge) talk(src *source, hc *hub.Conn, st *start, begin conversation) {
 	defer hc.Detach()
 	defer e.survive(hc)
-	read(src, hc, begin(hc, st), e.cfg.Logger)
+	e.read(src, hc, begin(hc, st))
 }
 
 // survive keeps a defect to the socket in which it showed.

@@ -63,8 +63,7 @@ func (s *socket) direct(req *wire.Request) bool {
 	if req.Type != wire.OpSend || req.Retry || req.ReplyTo != 0 {
 		return false
 	}
-	_, joined := s.hc.Access(req.RoomID)
-	return joined
+	return s.hc.In(req.RoomID)
 }
 
 // work runs a request, during which the client's silence is not its own.

@@ -134,21 +134,21 @@ func (s *source) linger() {
 // read hands each message to fn until the connection ends, and answers control
 // frames through the hub, which alone writes. When it returns the close frame, if
 // there is one, has left or is about to.
-func read(src *source, hc *hub.Conn, fn func(wire.Message), log *slog.Logger) {
+func (e *Edge) read(src *source, hc *hub.Conn, fn func(wire.Message)) {
 	for {
-		err := hear(src, hc, fn)
+		err := e.hear(src, hc, fn)
 		if err == nil {
 			err = src.read() // here the socket waits
 		}
 		if err != nil {
-			ended(src, hc, err, log)
+			ended(src, hc, err, e.cfg.Logger)
 			return
 		}
 	}
 }
 
 // hear takes the messages that have been read.
-func hear(src *source, hc *hub.Conn, fn func(wire.Message)) error {
+func (e *Edge) hear(src *source, hc *hub.Conn, fn func(wire.Message)) error {
 	for {
 		m, err := src.decoded()
 		if err != nil || m.Kind == 0 {
@@ -162,10 +162,15 @@ func hear(src *source, hc *hub.Conn, fn func(wire.Message)) error {
 			hc.Close(m.Code, "")
 			return errClosed
 		case m.Kind != wire.KindPong && !hc.Closing():
-			fn(m)
+			if !e.crew.do(e, task{fn, m, hc}) {
+				return errPanicked
+			}
 		}
 	}
 }
+
+// errPanicked says that a message has shown a defect of ours. Its socket is closed.
+var errPanicked = errors.New("panicked")
 
 // errClosed says that the client has closed the socket in due form.
 var errClosed = errors.New("closed by the client")

@@ -166,6 +166,9 @@ func (c *Conn) Access(room vezechat.RoomID) (vezechat.Access, bool) {
 	return s.access, true
 }
 
+// In reports whether the socket has joined a room.
+func (c *Conn) In(room vezechat.RoomID) bool { return c.place(room) != nil }
+
 // Rooms returns the rooms that the socket is in.
 func (c *Conn) Rooms() []vezechat.RoomID {
 	c.mu.Lock()

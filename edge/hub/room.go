@@ -191,9 +191,13 @@ func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
 
 // encode builds the frame that all sockets share.
 func encode(seq, prev vezechat.Seq, payload []byte) []byte {
-	const room = 96 // what the splice and the frame header add at most
-	body := vezechat.AppendPlaced(make([]byte, 0, len(payload)+room), payload, seq, prev)
-	return wire.AppendText(make([]byte, 0, len(body)+10), body)
+	places := 3 // message_id, seq and prev, each with its digits; the ring keeps the bytes
+	for n := seq; n >= 10; n /= 10 {
+		places += 3
+	}
+	const names = 32 // the rest of the splice
+	b := make([]byte, wire.MaxHead, wire.MaxHead+len(payload)+names+places)
+	return wire.SealText(vezechat.AppendPlaced(b, payload, seq, prev))
 }
 
 func (r *room) advance(seq vezechat.Seq) {

@@ -18,6 +18,18 @@ const (
 // AppendText appends an unfragmented, unmasked text frame.
 func AppendText(dst, payload []byte) []byte { return appendFrame(dst, opText, payload) }
 
+// MaxHead is the longest head of a frame, in bytes.
+const MaxHead = 10
+
+// SealText makes a text frame of what stands in b from MaxHead on, in place.
+func SealText(b []byte) []byte {
+	payload := b[MaxHead:]
+	head := appendHead(make([]byte, 0, MaxHead), opText, len(payload))
+	frame := b[MaxHead-len(head):]
+	copy(frame, head)
+	return frame
+}
+
 // AppendBinary appends an unfragmented, unmasked binary frame. The hub sends
 // none; its conformance tests echo them.
 func AppendBinary(dst, payload []byte) []byte { return appendFrame(dst, opBinary, payload) }
@@ -42,16 +54,19 @@ func AppendClose(dst []byte, code CloseCode, reason string) []byte {
 }
 
 func appendFrame(dst []byte, op byte, payload []byte) []byte {
+	return append(appendHead(dst, op, len(payload)), payload...)
+}
+
+// appendHead appends the head of a frame of n bytes (RFC 6455 §5.2).
+func appendHead(dst []byte, op byte, n int) []byte {
 	dst = append(dst, finBit|op)
-	switch n := len(payload); {
+	switch {
 	case n <= maxControl:
-		dst = append(dst, byte(n))
+		return append(dst, byte(n))
 	case n <= 0xFFFF:
-		dst = binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
 	}
-	return append(dst, payload...)
+	return binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
 }
 
 // Payload returns what a frame made by AppendText carries.

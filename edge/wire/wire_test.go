@@ -158,6 +158,17 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+func TestSealText(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 125, 126, 127, 0xFFFF, 0x10000, 70_000} {
+		payload := bytes.Repeat([]byte("x"), n)
+		sealed := wire.SealText(append(make([]byte, wire.MaxHead), payload...))
+		if want := wire.AppendText(nil, payload); !bytes.Equal(sealed, want) {
+			t.Errorf("%d bytes: %d in a frame that begins %x, want %d and %x", n, len(sealed), sealed[:min(12, len(sealed))], len(want), want[:min(12, len(want))])
+		}
+	}
+}
+
 func BenchmarkAppendText(b *testing.B) {
 	payload := bytes.Repeat([]byte("x"), 300)
 	buf := make([]byte, 0, 1024)
