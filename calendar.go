@@ -132,8 +132,8 @@ func ParseDate(s string) (Date, error) {
 // Next returns the day after.
 func (d Date) Next() Date { return d.plus(1) }
 
-// Before returns the day before.
-func (d Date) Before() Date { return d.plus(-1) }
+// Prev returns the day before.
+func (d Date) Prev() Date { return d.plus(-1) }
 
 func (d Date) plus(n int) Date {
 	return DateOf(time.Date(d.Year, d.Month, d.Day+n, 0, 0, 0, 0, time.UTC))

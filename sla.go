@@ -13,7 +13,6 @@ const (
 	MetricResolution Metric = "resolution"  // until it is solved, without the time it waits for the requester
 )
 
-// Metrics are all of them.
 var metrics = [...]Metric{MetricPickup, MetricFirstReply, MetricNextReply, MetricResolution}
 
 // Valid reports whether m is one of the metrics.
@@ -158,15 +157,4 @@ func (a *PolicyAction) validate() error {
 		return Errorf(CodeBadRequest, "actions: unknown action %q", Clip(string(a.Do), 32))
 	}
 	return nil
-}
-
-// Target returns what the policy promises for a metric of a ticket; ok is false
-// when it promises nothing.
-func (p *Policy) Target(m Metric, prio Priority) (t Target, ok bool) {
-	for _, t := range p.Targets {
-		if t.Metric == m && t.Priority == prio {
-			return t, true
-		}
-	}
-	return Target{}, false
 }

@@ -7,7 +7,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 )
 
-// What happens to a ticket, as far as clocks care.
+// Kind is what happens to a ticket, as far as clocks care.
 type Kind string
 
 // The kinds of events.

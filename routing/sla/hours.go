@@ -120,7 +120,7 @@ func (h *Hours) NextOpen(t time.Time) (time.Time, error) {
 func (h *Hours) dayOf(t time.Time) vezechat.Date {
 	day := vezechat.DateOf(t.In(h.zone))
 	for h.instant(day, 0).After(t) {
-		day = day.Before()
+		day = day.Prev()
 	}
 	for !h.instant(day.Next(), 0).After(t) {
 		day = day.Next()
@@ -144,7 +144,7 @@ func (h *Hours) open(day vezechat.Date) []interval {
 	}
 	own, exception := h.spans(day)
 	if !exception {
-		before := day.Before()
+		before := day.Prev()
 		spilt, _ := h.spans(before)
 		add(before, spilt)
 	}

@@ -62,7 +62,7 @@ func (o *oracle) works(w wall) bool {
 	if exception {
 		return false
 	}
-	evening, _ := o.of(w.date.Before())
+	evening, _ := o.of(w.date.Prev())
 	for _, s := range evening {
 		if s.Close <= s.Open && w.minute < int(s.Close) {
 			return true
