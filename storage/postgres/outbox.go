@@ -17,14 +17,14 @@ SELECT t.subject, t.payload, $3::jsonb FROM unnest($1::text[], $2::bytea[]) WITH
 ORDER BY t.n`
 
 // emit puts events on their way into the log, in the transaction that makes them
-// true. The caller holds the room's row.
+// true. The caller holds the row of the room, ticket or agent that they are of.
 func emit(ctx context.Context, tx pgx.Tx, events []vezechat.Event, trace vezechat.Trace) error {
 	subjects, payloads := make([]string, len(events)), make([][]byte, len(events))
 	for i := range events {
 		if !trace.Empty() {
 			events[i].Trace = &trace
 		}
-		subjects[i] = vezechat.RoomSubject(events[i].RoomID)
+		subjects[i] = vezechat.SubjectOf(&events[i])
 		payloads[i] = vezechat.AppendEvent(nil, &events[i])
 	}
 	header, err := json.Marshal(trace)

@@ -41,9 +41,9 @@ type Options struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
 
-	// InLog tells whether the log has events of a room; nil: it has none of any
-	// room that PostgreSQL does not know.
-	InLog func(context.Context, vezechat.RoomID) (bool, error)
+	// InLog tells whether the log has events of a subject; nil: it has none of any
+	// room or ticket that PostgreSQL does not know.
+	InLog func(ctx context.Context, subject string) (bool, error)
 }
 
 // Store is the hub's PostgreSQL. It is safe for concurrent use.
@@ -53,7 +53,7 @@ type Store struct {
 	gate    string
 	timeout time.Duration
 	now     func() time.Time
-	inLog   func(context.Context, vezechat.RoomID) (bool, error)
+	inLog   func(context.Context, string) (bool, error)
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
 }

@@ -169,23 +169,35 @@ RETURNING id`
 const insertHead = `
 INSERT INTO room_heads (room_id) VALUES ($1)`
 
-const nextRoomID = `
-SELECT nextval(pg_get_serial_sequence('rooms', 'id'))`
+const (
+	nextRoomID   = `SELECT nextval(pg_get_serial_sequence('rooms', 'id'))`
+	nextTicketID = `SELECT nextval(pg_get_serial_sequence('tickets', 'id'))`
+)
 
-// newRoomID returns a number that no room ever had. A PostgreSQL that was restored
-// from a backup counts from there, and the log may still have the events of a room
-// that was made since and is lost: a new room must not inherit them.
-func (s *Store) newRoomID(ctx context.Context, tx pgx.Tx) (id vezechat.RoomID, err error) {
+// newID returns a number that no room, or no ticket, ever had. A PostgreSQL that
+// was restored from a backup counts from there, and the log may still have the
+// events of one that was made since and is lost: a new one must not inherit them.
+func (s *Store) newID(ctx context.Context, tx pgx.Tx, next string, subject func(int64) string) (id int64, err error) {
 	for {
-		if err := tx.QueryRow(ctx, nextRoomID).Scan(&id); err != nil || s.inLog == nil {
+		if err := tx.QueryRow(ctx, next).Scan(&id); err != nil || s.inLog == nil {
 			return id, err
 		}
-		taken, err := s.inLog(ctx, id)
+		taken, err := s.inLog(ctx, subject(id))
 		if err != nil || !taken {
 			return id, err
 		}
-		s.log.WarnContext(ctx, "a room's number is skipped: the log has events of a room that is lost", "room_id", id)
+		s.log.WarnContext(ctx, "a number is skipped: the log has events of what is lost", "subject", subject(id))
 	}
+}
+
+func (s *Store) newRoomID(ctx context.Context, tx pgx.Tx) (vezechat.RoomID, error) {
+	id, err := s.newID(ctx, tx, nextRoomID, func(id int64) string { return vezechat.RoomSubject(vezechat.RoomID(id)) })
+	return vezechat.RoomID(id), err
+}
+
+func (s *Store) newTicketID(ctx context.Context, tx pgx.Tx) (vezechat.TicketID, error) {
+	id, err := s.newID(ctx, tx, nextTicketID, func(id int64) string { return vezechat.TicketSubject(vezechat.TicketID(id)) })
+	return vezechat.TicketID(id), err
 }
 
 // insertRoom returns pgx.ErrNoRows for a direct message that is there already.
