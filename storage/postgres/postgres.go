@@ -56,6 +56,7 @@ type Store struct {
 	inLog   func(context.Context, string) (bool, error)
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
+	inbox   chan struct{} // likewise, in the inbox of tickets
 }
 
 var (
@@ -88,6 +89,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		now:     o.Now,
 		inLog:   o.InLog,
 		outbox:  make(chan struct{}, 1),
+		inbox:   make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
