@@ -176,10 +176,16 @@ func (s *Store) OutboxBacklog(ctx context.Context) (n int, oldest time.Duration,
 const deleteOldKeys = `
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'`
 
-// Tidy forgets what is no longer needed: idempotency keys of a day ago.
+const deleteOldPresence = `
+DELETE FROM ticket_presence WHERE expires_at < now() - interval '1 hour'`
+
+// Tidy forgets what is no longer needed: idempotency keys of a day ago, and who had
+// which ticket before them an hour ago.
 func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, deleteOldKeys)
-	return translate(err)
+	var b pgx.Batch
+	b.Queue(deleteOldKeys)
+	b.Queue(deleteOldPresence)
+	return translate(s.pool.SendBatch(ctx, &b).Close())
 }

@@ -1,13 +1,13 @@
 // Package postgres is all SQL of the hub: it answers the questions and carries
-// out the commands of vezechat.UserService, RoomService and MessageService, and
-// stores the log for the persister.
+// out the commands of vezechat.UserService, RoomService, MessageService and
+// TicketService, and stores the log for the persister.
 //
 // What it promises:
 //
 //   - A batch of the log is one transaction that also moves the position, and
 //     only if the position is where the writer believes: see Store.Apply.
 //   - A command's rows and its events (in the outbox) are one transaction, which
-//     holds the room's row: the events of one room have the order of the commands.
+//     holds the row of the room or ticket: its events have the order of the commands.
 //   - Nothing of a room leaves unless Access.May, asked with a row of the same
 //     query, lets the caller see it. Text of hidden and deleted messages never
 //     leaves.
@@ -63,6 +63,7 @@ var (
 	_ vezechat.UserService    = (*Store)(nil)
 	_ vezechat.RoomService    = (*Store)(nil)
 	_ vezechat.MessageService = (*Store)(nil)
+	_ vezechat.TicketService  = (*Store)(nil)
 )
 
 // Open prepares a Store; it does not connect, so that a hub may start before its
