@@ -11,12 +11,6 @@ import (
 	"vezeuniqverse.com/vezechat"
 )
 
-// Flags of messages in tickets' rooms, as the edge sets them.
-const (
-	flagStaff = "staff" // by the desk
-	flagBot   = "bot"   // by a program in the desk's name
-)
-
 // maxInbox is the most messages of one ticket that one transaction takes.
 const maxInbox = 100
 
@@ -142,8 +136,8 @@ func (w *work) hear(ctx context.Context, m *inboxRow) error {
 	w.t.LastMsgAt, w.t.LastMsgSeq = w.at, m.seq
 	var err error
 	switch {
-	case slices.Contains(m.flags, flagBot):
-	case slices.Contains(m.flags, flagStaff):
+	case slices.Contains(m.flags, vezechat.FlagBot):
+	case slices.Contains(m.flags, vezechat.FlagStaff):
 		err = w.heardStaff()
 	default:
 		err = w.heardRequester(ctx, m)
