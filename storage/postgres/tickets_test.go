@@ -271,9 +271,18 @@ func TestTickets_Permissions(t *testing.T) {
 			_, err := w.PatchTicket(ctx, vezechat.PatchTicket{TicketRef: tref(c, id), Priority: &prio})
 			return err
 		}, noOne, hidden, denied, "", "new"},
-		{"solve", func(c vezechat.Caller, id vezechat.TicketID) error { _, err := w.move(c, id, vezechat.MoveSolve); return err }, noOne, hidden, "", "", "new"},
-		{"reopen", func(c vezechat.Caller, id vezechat.TicketID) error { _, err := w.move(c, id, vezechat.MoveReopen); return err }, noOne, hidden, "", "", "solved"},
-		{"hold", func(c vezechat.Caller, id vezechat.TicketID) error { _, err := w.move(c, id, vezechat.MoveHold); return err }, noOne, hidden, vezechat.CodeBadTransition, "", "new"},
+		{"solve", func(c vezechat.Caller, id vezechat.TicketID) error {
+			_, err := w.move(c, id, vezechat.MoveSolve)
+			return err
+		}, noOne, hidden, "", "", "new"},
+		{"reopen", func(c vezechat.Caller, id vezechat.TicketID) error {
+			_, err := w.move(c, id, vezechat.MoveReopen)
+			return err
+		}, noOne, hidden, "", "", "solved"},
+		{"hold", func(c vezechat.Caller, id vezechat.TicketID) error {
+			_, err := w.move(c, id, vezechat.MoveHold)
+			return err
+		}, noOne, hidden, vezechat.CodeBadTransition, "", "new"},
 		{"assign", func(c vezechat.Caller, id vezechat.TicketID) error {
 			_, err := w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(c, id), Assignee: w.two.UserID})
 			return err
@@ -285,8 +294,14 @@ func TestTickets_Permissions(t *testing.T) {
 		{"watch", func(c vezechat.Caller, id vezechat.TicketID) error {
 			return w.WatchTicket(ctx, vezechat.WatchTicket{TicketRef: tref(c, id)})
 		}, noOne, hidden, denied, "", "new"},
-		{"watchers", func(c vezechat.Caller, id vezechat.TicketID) error { _, err := w.TicketWatchers(ctx, tref(c, id)); return err }, noOne, hidden, denied, "", "new"},
-		{"links", func(c vezechat.Caller, id vezechat.TicketID) error { _, err := w.TicketLinks(ctx, tref(c, id)); return err }, noOne, hidden, denied, "", "new"},
+		{"watchers", func(c vezechat.Caller, id vezechat.TicketID) error {
+			_, err := w.TicketWatchers(ctx, tref(c, id))
+			return err
+		}, noOne, hidden, denied, "", "new"},
+		{"links", func(c vezechat.Caller, id vezechat.TicketID) error {
+			_, err := w.TicketLinks(ctx, tref(c, id))
+			return err
+		}, noOne, hidden, denied, "", "new"},
 		{"history", func(c vezechat.Caller, id vezechat.TicketID) error {
 			_, err := w.TicketHistory(ctx, vezechat.TicketHistory{TicketRef: tref(c, id)})
 			return err
