@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	"edge/identity":      {".", "github.com/go-jose/go-jose/v4", "golang.org/x/crypto"},
 	"edge":               {".", "internal/spans", "edge/hub", "edge/wire", "edge/identity", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},
 	"storage":            {".", "internal/spans", prom, otel},
-	"storage/postgres":   {".", "migrations", "internal/names", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", prom},
+	"storage/postgres":   {".", "migrations", "internal/names", "routing/sla", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", prom},
 	"bridge/redisstream": {".", "internal/spans", "github.com/redis/go-redis/v9", "golang.org/x/sync/errgroup", prom, otel},
 	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
 	"internal/svc":       {".", "internal/bus"},

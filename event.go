@@ -8,39 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// EventType is the kind of an event.
-type EventType string
-
-// The events of rooms. Tickets, offers, clocks and agents have their own.
-const (
-	EventMessageCreated  EventType = "chat.message.created"
-	EventMessageEdited   EventType = "chat.message.edited"
-	EventMessageDeleted  EventType = "chat.message.deleted"
-	EventMessageHidden   EventType = "chat.message.hidden"
-	EventMessageRestored EventType = "chat.message.restored"
-	EventReactionAdded   EventType = "chat.reaction.added"
-	EventReactionRemoved EventType = "chat.reaction.removed"
-	EventRoomCreated     EventType = "room.created"
-	EventRoomUpdated     EventType = "room.updated"
-	EventRoomArchived    EventType = "room.archived"
-	EventMemberJoined    EventType = "room.member.joined"
-	EventMemberLeft      EventType = "room.member.left"
-	EventMemberKicked    EventType = "room.member.kicked"
-	EventMemberBanned    EventType = "room.member.banned"
-	EventMemberMuted     EventType = "room.member.muted"
-)
-
-// Valid reports whether t is an event this version of the hub knows.
-func (t EventType) Valid() bool {
-	switch t {
-	case EventMessageCreated, EventMessageEdited, EventMessageDeleted, EventMessageHidden, EventMessageRestored,
-		EventReactionAdded, EventReactionRemoved, EventRoomCreated, EventRoomUpdated, EventRoomArchived,
-		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted:
-		return true
-	}
-	return false
-}
-
 // Event is the canonical event: what the log keeps, sockets show, PostgreSQL
 // stores and the Redis stream mirrors. UserID and Handle are whom it is about or
 // who did it to their own; By is who did it to another. In the log it has no
@@ -66,64 +33,46 @@ type Event struct {
 	SlowMode  *int       `json:"slow_mode,omitempty"`
 	Locked    *bool      `json:"locked,omitempty"`
 	Flags     []string   `json:"flags,omitempty"`
-	At        time.Time  `json:"at"`
-	Trace     *Trace     `json:"trace,omitempty"`
-	Seq       Seq        `json:"seq,omitempty"`
-	Prev      Seq        `json:"prev,omitempty"`
+
+	// Of tickets, and of what is done about them. All but these are as above: the
+	// UserID of an offer is its agent, that of a comment its author.
+	Subject     string     `json:"subject,omitempty"`
+	CreatedBy   UserID     `json:"created_by,omitempty"`
+	RequesterID UserID     `json:"requester_id,omitempty"`
+	AssigneeID  UserID     `json:"assignee_id,omitempty"`
+	QueueID     QueueID    `json:"queue_id,omitempty"`
+	Status      string     `json:"status,omitempty"` // a ticket's Status, or an agent's AgentStatus
+	Priority    Priority   `json:"priority,omitempty"`
+	Tags        []string   `json:"tags,omitempty"`
+	Live        bool       `json:"live,omitempty"`  // somebody waits in a chat
+	Notes       bool       `json:"notes,omitempty"` // for the staff alone
+	Version     int        `json:"version,omitempty"`
+	MergedInto  TicketID   `json:"merged_into,omitempty"`
+	FollowUpOf  TicketID   `json:"follow_up_of,omitempty"`
+	OfferID     int64      `json:"offer_id,omitempty"`
+	ExpiresAt   *time.Time `json:"expires_at,omitempty"` // of an offer
+	Metric      Metric     `json:"metric,omitempty"`
+	Percent     int        `json:"percent,omitempty"` // of the target that is used up
+	DueAt       *time.Time `json:"due_at,omitempty"`
+
+	At    time.Time `json:"at"`
+	Trace *Trace    `json:"trace,omitempty"`
+	Seq   Seq       `json:"seq,omitempty"`
+	Prev  Seq       `json:"prev,omitempty"`
 }
 
 // TimeLayout is how events write instants: UTC, milliseconds.
 const TimeLayout = "2006-01-02T15:04:05.000Z"
 
 // ParseEvent reads a canonical event, with or without its place.
-// CodeBadRequest: it is not JSON, or lacks a type that this version knows, a
-// room, a time, or what its type needs.
+// CodeBadRequest: it is not JSON, or lacks a type that this version knows, what
+// it is of (a room, a ticket, an agent), a time, or what its type needs.
 func ParseEvent(b []byte) (Event, error) {
 	var e Event
 	if err := json.Unmarshal(b, &e); err != nil {
 		return Event{}, WrapError(CodeBadRequest, err, "the event is not JSON of the right form")
 	}
 	return e, e.validate()
-}
-
-func (e *Event) validate() error {
-	message := false
-	switch {
-	case !e.Type.Valid():
-		return Errorf(CodeBadRequest, "unknown event type %q", Clip(string(e.Type), 64))
-	case e.RoomID <= 0:
-		return Errorf(CodeBadRequest, "the event names no room")
-	case e.At.IsZero():
-		return Errorf(CodeBadRequest, "the event has no time")
-	case max(e.MessageID, e.ReplyTo, e.Seq, e.Prev) > MaxSeq:
-		return Errorf(CodeBadRequest, "a sequence number is out of range")
-	}
-	switch e.Type {
-	case EventMessageCreated:
-		if e.UserID <= 0 || e.Text == "" {
-			return Errorf(CodeBadRequest, "a created message needs user_id and text")
-		}
-	case EventMessageEdited:
-		message = true
-		if e.Text == "" {
-			return Errorf(CodeBadRequest, "an edit needs text")
-		}
-	case EventReactionAdded, EventReactionRemoved:
-		message = true
-		if e.Emoji == "" || e.UserID <= 0 {
-			return Errorf(CodeBadRequest, "a reaction needs emoji and user_id")
-		}
-	case EventMessageDeleted, EventMessageHidden, EventMessageRestored:
-		message = true
-	case EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted:
-		if e.UserID <= 0 {
-			return Errorf(CodeBadRequest, "a member event needs user_id")
-		}
-	}
-	if message && e.MessageID == 0 {
-		return Errorf(CodeBadRequest, "%s needs message_id", e.Type)
-	}
-	return nil
 }
 
 // AppendEvent appends the event as the log keeps it: canonical JSON, type first,
@@ -157,15 +106,9 @@ func AppendEvent(dst []byte, e *Event) []byte {
 	if e.Locked != nil {
 		dst = strconv.AppendBool(append(dst, `,"locked":`...), *e.Locked)
 	}
-	if len(e.Flags) > 0 {
-		dst = append(dst, `,"flags":[`...)
-		for i, f := range e.Flags {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = AppendJSONString(dst, f)
-		}
-		dst = append(dst, ']')
+	dst = appendList(dst, `,"flags":[`, e.Flags)
+	if e.TicketID != 0 || e.Status != "" {
+		dst = e.appendDesk(dst)
 	}
 	dst = appendTime(dst, `,"at":"`, e.At)
 	if e.Trace != nil && !e.Trace.Empty() {
@@ -174,6 +117,37 @@ func AppendEvent(dst []byte, e *Event) []byte {
 		}
 	}
 	return append(dst, '}')
+}
+
+// appendDesk appends what events of tickets and agents have besides.
+func (e *Event) appendDesk(dst []byte) []byte {
+	dst = appendStr(dst, `,"subject":`, e.Subject)
+	dst = appendInt(dst, `,"created_by":`, int64(e.CreatedBy))
+	dst = appendInt(dst, `,"requester_id":`, int64(e.RequesterID))
+	dst = appendInt(dst, `,"assignee_id":`, int64(e.AssigneeID))
+	dst = appendInt(dst, `,"queue_id":`, int64(e.QueueID))
+	dst = appendStr(dst, `,"status":`, e.Status)
+	dst = appendStr(dst, `,"priority":`, string(e.Priority))
+	dst = appendList(dst, `,"tags":[`, e.Tags)
+	if e.Live {
+		dst = append(dst, `,"live":true`...)
+	}
+	if e.Notes {
+		dst = append(dst, `,"notes":true`...)
+	}
+	dst = appendInt(dst, `,"version":`, int64(e.Version))
+	dst = appendInt(dst, `,"merged_into":`, int64(e.MergedInto))
+	dst = appendInt(dst, `,"follow_up_of":`, int64(e.FollowUpOf))
+	dst = appendInt(dst, `,"offer_id":`, e.OfferID)
+	if e.ExpiresAt != nil {
+		dst = appendTime(dst, `,"expires_at":"`, *e.ExpiresAt)
+	}
+	dst = appendStr(dst, `,"metric":`, string(e.Metric))
+	dst = appendInt(dst, `,"percent":`, int64(e.Percent))
+	if e.DueAt != nil {
+		dst = appendTime(dst, `,"due_at":"`, *e.DueAt)
+	}
+	return dst
 }
 
 var createdPrefix = []byte(`{"type":"` + EventMessageCreated + `"`)
@@ -221,6 +195,20 @@ func appendStr(dst []byte, key, s string) []byte {
 		return dst
 	}
 	return AppendJSONString(append(dst, key...), s)
+}
+
+func appendList(dst []byte, key string, list []string) []byte {
+	if len(list) == 0 {
+		return dst
+	}
+	dst = append(dst, key...)
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendJSONString(dst, s)
+	}
+	return append(dst, ']')
 }
 
 func appendTime(dst []byte, key string, t time.Time) []byte {

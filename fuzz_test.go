@@ -48,6 +48,12 @@ func FuzzParseEvent(f *testing.F) {
 		`{"type":"chat.message.created","room_id":-1,"user_id":1,"text":"x","at":"2026-11-23T12:00:00Z"}`, `{"type":"room.updated","room_id":1,"slow_mode":5,"locked":true,"at":"2026-11-23T12:00:00Z"}`,
 		`{"type":"room.member.muted","room_id":1,"user_id":2,"until":"2026-11-23T12:00:00Z","at":"0001-01-01T00:00:00Z"}`, `{"type":"chat.message.created","room_id":1e3}`,
 		`{"type":"chat.reaction.added","room_id":1,"message_id":3,"user_id":2,"emoji":"🚀","at":"2026-11-23T12:00:00Z","trace":{"traceparent":"x","qnet":{"X-Qnet-A":"b"}}}`,
+		`{"type":"ticket.created","ticket_id":5,"subject":"Lost <ship>","created_by":1,"requester_id":1,"status":"new","priority":"high","tags":["a","b"],"version":1,"at":"2026-11-23T12:00:00Z"}`,
+		`{"type":"ticket.commented","ticket_id":5,"room_id":8,"message_id":442,"user_id":1,"requester_id":1,"notes":true,"version":2,"flags":["staff"],"at":"2026-11-23T12:00:00Z"}`,
+		`{"type":"ticket.offer.made","ticket_id":5,"user_id":2,"requester_id":1,"offer_id":9,"live":true,"expires_at":"2026-11-23T12:00:30Z","version":2,"at":"2026-11-23T12:00:00Z"}`,
+		`{"type":"ticket.sla.warned","ticket_id":5,"requester_id":1,"metric":"first_reply","percent":80,"due_at":"2026-11-23T13:00:00Z","version":3,"at":"2026-11-23T12:00:00Z"}`,
+		`{"type":"ticket.merged","ticket_id":5,"requester_id":1,"version":-3,"merged_into":-1,"at":"2026-11-23T12:00:00Z"}`, `{"type":"ticket.created","ticket_id":5,"status":"dancing","version":1e9}`,
+		`{"type":"agent.status.changed","user_id":2,"handle":"@agent","status":"not_responding","reason":"misses","at":"2026-11-23T12:00:00Z"}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -112,6 +118,15 @@ func FuzzIDs(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		if ticket, ok := vezechat.TicketOfSubject("veze.ticket." + s); ok && vezechat.TicketSubject(ticket) != "veze.ticket."+s {
+			t.Errorf("%q is not a subject of ticket %d", s, ticket)
+		}
+		if agent, ok := vezechat.AgentOfSubject("veze.agent." + s); ok && vezechat.AgentSubject(agent) != "veze.agent."+s {
+			t.Errorf("%q is not a subject of agent %d", s, agent)
+		}
+		if dlq := vezechat.DLQSubject("store", "veze.ticket."+s); strings.ContainsAny(dlq, " *>\x00") || strings.Contains(dlq, "..") {
+			t.Errorf("dead letters under %q", dlq)
+		}
 		id, err := vezechat.ParseRoomID(s)
 		if err == nil && (id <= 0 || id.String() != s) || err != nil && vezechat.CodeOf(err) != vezechat.CodeBadRequest {
 			t.Errorf("room %q: %d, %v", s, id, err)

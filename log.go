@@ -21,7 +21,7 @@ type Log interface {
 
 // Entry is an event on its way into the log.
 type Entry struct {
-	Subject string // RoomSubject or TicketSubject
+	Subject string // RoomSubject, TicketSubject or AgentSubject
 	ID      string // makes a repeated append harmless; unique over the whole log
 	Payload []byte // the canonical event without its ids
 	Trace   Trace  // travels in headers
@@ -172,8 +172,7 @@ func Bury(consumer string, r Record, reason error) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	room, _ := RoomOfSubject(r.Subject)
-	return Entry{Subject: DLQSubject(consumer, room), ID: consumer + "-" + r.Seq.String(), Payload: body, Trace: r.Trace}, nil
+	return Entry{Subject: DLQSubject(consumer, r.Subject), ID: consumer + "-" + r.Seq.String(), Payload: body, Trace: r.Trace}, nil
 }
 
 // StorageBeat is what a storage role tells each second.

@@ -16,7 +16,7 @@ func TestBury_FitsTheLog(t *testing.T) {
 			t.Parallel()
 			rec := vezechat.Record{Subject: vezechat.RoomSubject(17), Seq: 442, ID: "1:17:n", Payload: []byte(payload)}
 			e, err := vezechat.Bury("store", rec, errors.New(strings.Repeat("why ", 1000)))
-			if err != nil || e.Subject != vezechat.DLQSubject("store", 17) || e.ID != "store-442" || len(e.Payload) > vezechat.MaxPayload {
+			if err != nil || e.Subject != vezechat.DLQSubject("store", rec.Subject) || e.ID != "store-442" || len(e.Payload) > vezechat.MaxPayload {
 				t.Fatalf("%s %s of %d bytes: %v", e.Subject, e.ID, len(e.Payload), err)
 			}
 			var l vezechat.DeadLetter

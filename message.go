@@ -15,6 +15,12 @@ const (
 	MaxPayload = 64 << 10 // bytes of an event in the log
 )
 
+// Flags that the edge gives to messages in the rooms of tickets.
+const (
+	FlagStaff = "staff" // by a person of the desk
+	FlagBot   = "bot"   // by a program in the desk's name: no answer that anybody was promised
+)
+
 // Message is a message as it stands now: after its edits, with its reactions.
 // A deleted or hidden one keeps its place and has no text.
 type Message struct {

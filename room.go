@@ -127,7 +127,11 @@ func (a Access) May(c Caller, act Action, now time.Time) error {
 	if a.Room.ArchivedAt != nil {
 		return Errorf(CodeConflict, "the room is archived")
 	}
-	runs := c.Staff() || a.Role.Rank() >= RoleModerator.Rank()
+	support := a.Room.Kind == KindSupport
+	runs := c.Staff() || a.Role.Rank() >= RoleModerator.Rank() || support && c.Desk()
+	if support && act != ActionPost && act != ActionAmend {
+		return Errorf(CodeForbidden, "the room of a ticket is what its ticket makes it")
+	}
 	switch act {
 	case ActionPost:
 		return a.mayPost(c, runs, now)
@@ -147,13 +151,16 @@ func (a Access) May(c Caller, act Action, now time.Time) error {
 	return Errorf(CodeForbidden, "you may not do that in this room")
 }
 
-// sees: administrators see every room but other people's direct messages.
+// sees: administrators see every room but other people's direct messages, the desk
+// those of tickets.
 func (a Access) sees(c Caller) bool {
 	switch {
 	case c.UserID == 0 || c.UserID != a.UserID || !c.Scopes.Has(ScopeChatRead) || a.Banned:
 		return false
 	case a.Room.Kind == KindGlobal || a.Role != RoleNone:
 		return true
+	case a.Room.Kind == KindSupport:
+		return c.Desk()
 	default:
 		return c.Scopes.Has(ScopeChatAdmin) && a.Room.Kind != KindDM
 	}

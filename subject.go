@@ -4,14 +4,15 @@ import "strings"
 
 // Names on NATS. No other package spells a subject, a stream or a consumer.
 const (
-	// StreamChat is the log: every event of every room and ticket.
+	// StreamChat is the log: every event of every room, ticket and agent.
 	StreamChat = "CHAT"
 	// StreamDLQ keeps what a consumer could not digest, with the reason.
 	StreamDLQ = "DLQ"
 
-	// SubjectRooms and SubjectTickets are what StreamChat stores.
+	// SubjectRooms, SubjectTickets and SubjectAgents are what StreamChat stores.
 	SubjectRooms   = "veze.room.*"
 	SubjectTickets = "veze.ticket.*"
+	SubjectAgents  = "veze.agent.*"
 	// RepublishSource and RepublishDestination map what was stored to the live
 	// feed (NATS ADR-28).
 	RepublishSource      = "veze.*.*"
@@ -30,6 +31,7 @@ const (
 
 	prefixRoom     = "veze.room."
 	prefixTicket   = "veze.ticket."
+	prefixAgent    = "veze.agent."
 	prefixLiveRoom = "veze.live.room."
 	prefixSoft     = "veze.soft.room."
 	prefixHeard    = "veze.*.room."
@@ -44,6 +46,22 @@ func RoomSubject(id RoomID) string { return prefixRoom + id.String() }
 // TicketSubject is where a ticket's events are published to the log.
 func TicketSubject(id TicketID) string { return prefixTicket + id.String() }
 
+// AgentSubject is where an agent's events are published to the log.
+func AgentSubject(id UserID) string { return prefixAgent + id.String() }
+
+// SubjectOf is where an event is published to the log: it is of a room, a ticket
+// or an agent.
+func SubjectOf(e *Event) string {
+	switch e.Type.Topic() {
+	case TopicTicket:
+		return TicketSubject(e.TicketID)
+	case TopicAgent:
+		return AgentSubject(e.UserID)
+	default:
+		return RoomSubject(e.RoomID)
+	}
+}
+
 // LiveRoomSubject is where a room's stored events are heard at once.
 func LiveRoomSubject(id RoomID) string { return prefixLiveRoom + id.String() }
 
@@ -57,8 +75,20 @@ func HeardRoomSubject(id RoomID) string { return prefixHeard + id.String() }
 // ServiceSubject is where requests for verb on noun are answered.
 func ServiceSubject(noun, verb string) string { return prefixService + noun + "." + verb }
 
-// DLQSubject is where a consumer puts a poisoned event of a room.
-func DLQSubject(consumer string, id RoomID) string { return prefixDLQ + consumer + "." + id.String() }
+// DLQSubject is where a consumer puts a poisoned record of the log: under the
+// number of its room, or "ticket" or "agent" and a number; 0: the record's subject
+// is none of the log's.
+func DLQSubject(consumer, subject string) string {
+	dlq := prefixDLQ + consumer + "."
+	if id, ok := TicketOfSubject(subject); ok {
+		return dlq + string(TopicTicket) + "." + id.String()
+	}
+	if id, ok := AgentOfSubject(subject); ok {
+		return dlq + string(TopicAgent) + "." + id.String()
+	}
+	room, _ := RoomOfSubject(subject)
+	return dlq + room.String()
+}
 
 // BeatSubject is where a role tells each second that it is alive, and how far.
 func BeatSubject(role string) string { return prefixBeat + role }
@@ -88,5 +118,15 @@ func TicketOfSubject(subject string) (id TicketID, ok bool) {
 		return 0, false
 	}
 	id, err := ParseTicketID(rest)
+	return id, err == nil
+}
+
+// AgentOfSubject returns the agent of a log subject.
+func AgentOfSubject(subject string) (id UserID, ok bool) {
+	rest, found := strings.CutPrefix(subject, prefixAgent)
+	if !found {
+		return 0, false
+	}
+	id, err := ParseUserID(rest)
 	return id, err == nil
 }

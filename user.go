@@ -86,6 +86,12 @@ func (c Caller) Staff() bool {
 	return c.Scopes.Has(ScopeChatAdmin) || c.Scopes.Has(ScopeChatModerate)
 }
 
+// Desk reports whether the caller works on tickets: sees all of them, and answers
+// in their rooms.
+func (c Caller) Desk() bool {
+	return c.Scopes.Has(ScopeTicketManage) || c.Scopes.Has(ScopeChatAdmin)
+}
+
 // UserService knows who is who. Implementations are safe for concurrent use.
 type UserService interface {
 	// EnsureUser returns the user of an identity, and creates it at first sight.

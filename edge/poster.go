@@ -110,8 +110,22 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall bool, now
 	}
 	return p.append(ctx, messageID(s.Caller.UserID, s.Access.Room.ID, s.Nonce), &vezechat.Event{
 		Type: vezechat.EventMessageCreated, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle,
-		Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, At: now,
+		Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, Flags: flags(s), At: now,
 	}, s.Trace)
+}
+
+// flags say in the rooms of tickets who speaks: the staff, or a program in its name.
+// Members are the requester, and who sees the ticket as they do, whatever their token
+// allows besides. Nobody can say it of themselves.
+func flags(s Send) []string {
+	switch {
+	case s.Access.Room.Kind != vezechat.KindSupport || s.Access.Role != vezechat.RoleNone:
+		return nil
+	case s.Caller.Scopes.Has(vezechat.ScopeChatActAs):
+		return []string{vezechat.FlagBot}
+	default:
+		return []string{vezechat.FlagStaff}
+	}
 }
 
 // messageID is a message's ID in the log: the nonce, scoped to who used it where.

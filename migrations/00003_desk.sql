@@ -113,6 +113,7 @@ CREATE TABLE tickets (
     notes_room_id  bigint NOT NULL UNIQUE REFERENCES rooms (id), -- of the staff alone
     tags           text[] NOT NULL DEFAULT '{}',
     custom         jsonb NOT NULL DEFAULT '{}',
+    live           boolean NOT NULL DEFAULT false, -- somebody sits and waits for an answer
     version        integer NOT NULL DEFAULT 1 CHECK (version > 0), -- of the row: grows with each change
     reopened       integer NOT NULL DEFAULT 0 CHECK (reopened >= 0),
     created_at     timestamptz NOT NULL DEFAULT now(),
@@ -144,6 +145,7 @@ CREATE INDEX tickets_open ON tickets (queue_id, status, id) WHERE status <> 'clo
 CREATE INDEX tickets_tags ON tickets USING gin (tags);
 CREATE INDEX tickets_words ON tickets USING gin (words);
 CREATE INDEX tickets_merged ON tickets (merged_into) WHERE merged_into IS NOT NULL;
+CREATE INDEX tickets_follow_up ON tickets (follow_up_of) WHERE follow_up_of IS NOT NULL;
 CREATE INDEX tickets_wake ON tickets (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX tickets_expire ON tickets (expire_at) WHERE expire_at IS NOT NULL;
 CREATE INDEX tickets_silent ON tickets (silent_at) WHERE silent_at IS NOT NULL;

@@ -42,7 +42,7 @@ func (l *memLog) Append(_ context.Context, e vezechat.Entry) (vezechat.Ack, erro
 	if seq, ok := l.ids[e.ID]; ok && e.ID != "" {
 		return vezechat.Ack{Seq: seq, Duplicate: true}, nil
 	}
-	if _, ok := vezechat.RoomOfSubject(e.Subject); !ok {
+	if !ofLog(e.Subject) {
 		l.dead = append(l.dead, e)
 		l.ids[e.ID] = vezechat.Seq(len(l.dead))
 		return vezechat.Ack{Seq: vezechat.Seq(len(l.dead))}, nil
@@ -166,4 +166,12 @@ func (l *memLog) forget(seq vezechat.Seq) {
 		}
 		l.recs, l.first = kept, seq+1
 	})
+}
+
+// ofLog reports whether the log stores a subject; the others are dead letters.
+func ofLog(subject string) bool {
+	_, room := vezechat.RoomOfSubject(subject)
+	_, ticket := vezechat.TicketOfSubject(subject)
+	_, agent := vezechat.AgentOfSubject(subject)
+	return room || ticket || agent
 }

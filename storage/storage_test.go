@@ -49,7 +49,7 @@ func TestRole_Poison(t *testing.T) {
 	}
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	if len(w.log.dead) != 2 || w.log.dead[0].ID != "store-2" || w.log.dead[1].ID != "store-4" || w.log.dead[0].Subject != vezechat.DLQSubject("store", w.room) {
+	if len(w.log.dead) != 2 || w.log.dead[0].ID != "store-2" || w.log.dead[1].ID != "store-4" || w.log.dead[0].Subject != vezechat.DLQSubject("store", vezechat.RoomSubject(w.room)) {
 		t.Errorf("dead letters %+v", w.log.dead)
 	}
 	if p.metric("poison_events_total") != 2 {

@@ -134,14 +134,46 @@ func connect(t *testing.T, url string) *bus.Bus {
 	return b
 }
 
-func TestHasRoom(t *testing.T) {
+func TestHas(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	mustAppend(t, b, 11, "a")
 	for room, want := range map[vezechat.RoomID]bool{11: true, 1: false, 111: false} {
-		if got, err := b.HasRoom(t.Context(), room); got != want || err != nil {
+		if got, err := b.Has(t.Context(), vezechat.RoomSubject(room)); got != want || err != nil {
 			t.Errorf("room %d: %v, %v", room, got, err)
 		}
+	}
+}
+
+// A log from before agents had events takes them once the hub has started anew,
+// and keeps what it has.
+func TestSetup_ALogOfBeforeTakesAgents(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	first := mustAppend(t, b, 1, "a")
+	st, err := b.JetStream().Stream(t.Context(), vezechat.StreamChat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := st.CachedInfo().Config
+	cfg.Subjects = []string{vezechat.SubjectRooms, vezechat.SubjectTickets}
+	if _, err := b.JetStream().UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	before, err := b.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
+		t.Fatal(err)
+	}
+	e := vezechat.Event{Type: vezechat.EventAgentStatus, UserID: 4, Status: string(vezechat.AgentAway), At: time.Now()}
+	ack, err := b.Append(t.Context(), vezechat.Entry{Subject: vezechat.SubjectOf(&e), ID: "x", Payload: vezechat.AppendEvent(nil, &e)})
+	if err != nil || ack.Seq != first+1 {
+		t.Fatalf("%+v, %v", ack, err)
+	}
+	if after, err := b.State(t.Context()); err != nil || after.Epoch != before.Epoch || after.First != before.First {
+		t.Errorf("the log was %+v, is %+v, %v", before, after, err)
 	}
 }
 

@@ -106,7 +106,9 @@ func chatConfig(s Streams) jetstream.StreamConfig {
 	}
 }
 
-func logSubjects() []string { return []string{vezechat.SubjectRooms, vezechat.SubjectTickets} }
+func logSubjects() []string {
+	return []string{vezechat.SubjectRooms, vezechat.SubjectTickets, vezechat.SubjectAgents}
+}
 
 // withMeta returns metadata with a key set, or without it when the value is empty.
 func withMeta(m map[string]string, key, value string) map[string]string {
@@ -128,9 +130,8 @@ func (b *Bus) State(ctx context.Context) (vezechat.LogState, error) {
 	return stateOf(st.CachedInfo()), nil
 }
 
-// HasRoom reports whether the log has events of a room, by its leader's word.
-func (b *Bus) HasRoom(ctx context.Context, id vezechat.RoomID) (bool, error) {
-	subject := vezechat.RoomSubject(id)
+// Has reports whether the log has events of a subject, by its leader's word.
+func (b *Bus) Has(ctx context.Context, subject string) (bool, error) {
 	st, err := b.js.Stream(ctx, vezechat.StreamChat)
 	if err != nil {
 		return false, unavailable(err, "the log does not answer")

@@ -8,7 +8,7 @@ import (
 )
 
 // Client asks the storage role over the bus. Questions are asked again when an
-// answer stays out; commands are not. It implements the three services of
+// answer stays out; commands are not. It implements the services of
 // the domain and is safe for concurrent use.
 type Client struct{ b *bus.Bus }
 
@@ -16,6 +16,7 @@ var (
 	_ vezechat.UserService    = Client{}
 	_ vezechat.RoomService    = Client{}
 	_ vezechat.MessageService = Client{}
+	_ vezechat.TicketService  = Client{}
 )
 
 // NewClient returns a Client on a bus.

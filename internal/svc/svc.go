@@ -18,14 +18,31 @@ type none struct{}
 // maxPage bounds the payload bytes of one answer: NATS carries 1 MiB.
 const maxPage = 512 << 10
 
+// Services are the implementations that are served.
+type Services struct {
+	Users    vezechat.UserService
+	Rooms    vezechat.RoomService
+	Messages vezechat.MessageService
+	Tickets  vezechat.TicketService
+}
+
 // Serve answers for the services with at most workers handlers at a time until
 // the returned server is closed.
-func Serve(b *bus.Bus, version string, workers int, u vezechat.UserService, r vezechat.RoomService, m vezechat.MessageService) (*bus.Server, error) {
+func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, error) {
 	s, err := b.Serve("storage", version, workers)
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(
+	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets)); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func serveRooms(s *bus.Server, of Services) error {
+	u, r, m := of.Users, of.Rooms, of.Messages
+	return errors.Join(
 		bus.Handle(s, "user", "ensure", u.EnsureUser),
 		bus.Handle(s, "user", "get", u.User),
 		bus.Handle(s, "room", "create", r.CreateRoom),
@@ -46,11 +63,6 @@ func Serve(b *bus.Bus, version string, workers int, u vezechat.UserService, r ve
 		bus.Handle(s, "message", "search", found(m.Search)),
 		bus.Handle(s, "message", "report", action(m.Report)),
 	)
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
 }
 
 func action[Req any](fn func(context.Context, Req) error) func(context.Context, Req) (none, error) {

@@ -9,10 +9,11 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/natstest"
+	"vezeuniqverse.com/vezechat/internal/pgtest"
 	"vezeuniqverse.com/vezechat/internal/svc"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
 
 // finder finds, and lists, the largest page of the longest texts.
 type finder struct {
@@ -48,7 +49,7 @@ func TestServe_LargeAnswersAreCutAtTheFarEnd(t *testing.T) {
 			t.Parallel()
 			b := natstest.New(t)
 			m := finder{svc.NewClient(b), text}
-			s, err := svc.Serve(b, "1.0.0", 2, m, m, m)
+			s, err := svc.Serve(b, "1.0.0", 2, svc.Services{Users: m, Rooms: m, Messages: m, Tickets: m})
 			if err != nil {
 				t.Fatal(err)
 			}

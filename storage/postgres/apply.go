@@ -52,8 +52,8 @@ func parse(recs []vezechat.Record) ([]placed, error) {
 	for i, r := range recs {
 		e, err := vezechat.ParseEvent(r.Payload)
 		if err == nil {
-			if room, ok := vezechat.RoomOfSubject(r.Subject); !ok || room != e.RoomID {
-				err = vezechat.Errorf(vezechat.CodeBadRequest, "the event is of room %d, its subject is %q", e.RoomID, vezechat.Clip(r.Subject, 80))
+			if of := vezechat.SubjectOf(&e); of != r.Subject {
+				err = vezechat.Errorf(vezechat.CodeBadRequest, "the event is of %s, its subject is %q", of, vezechat.Clip(r.Subject, 80))
 			}
 		}
 		if err == nil && (r.Seq > math.MaxInt64 || e.MessageID > math.MaxInt64 || e.ReplyTo > math.MaxInt64) {
@@ -62,7 +62,7 @@ func parse(recs []vezechat.Record) ([]placed, error) {
 		if err != nil {
 			return nil, &vezechat.PoisonError{Seq: r.Seq, Err: err}
 		}
-		run[i] = placed{Record: r, event: e}
+		run[i] = placed{Record: r, event: e, topic: e.Type.Topic()}
 	}
 	return run, nil
 }
@@ -72,8 +72,8 @@ func parse(recs []vezechat.Record) ([]placed, error) {
 func (s *Store) apply(ctx context.Context, epoch string, after vezechat.Seq, run []placed, nonces bool) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		f := newFolded()
+	f := newFolded()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := load(ctx, tx, f, after, run, nonces); err != nil {
 			return err
 		}
@@ -86,20 +86,21 @@ func (s *Store) apply(ctx context.Context, epoch string, after vezechat.Seq, run
 		}
 		return write(ctx, tx, f, epoch, run)
 	})
+	if err == nil && len(f.inbox) > 0 {
+		s.signalInbox()
+	}
+	return err
 }
 
-// fold adds the run's records that are not stored yet. A record at or below its
-// room's head was stored before the position was moved back by hand: it is
+// fold adds the run's records that are not stored yet. A record at or below the
+// head of its chain was stored before the position was moved back by hand: it is
 // skipped if it is the same one.
 func fold(f *folded, run []placed, stored map[vezechat.Seq]string) error {
-	start := map[vezechat.RoomID]vezechat.Seq{}
-	for room, head := range f.heads {
-		start[room] = head
-	}
+	start := f.starts()
 	for _, p := range run {
-		head, known := start[p.event.RoomID]
+		head, known := start.of(&p)
 		if !known {
-			return &vezechat.PoisonError{Seq: p.Seq, Err: vezechat.Errorf(vezechat.CodeNotFound, "no room %d", p.event.RoomID)}
+			return &vezechat.PoisonError{Seq: p.Seq, Err: vezechat.Errorf(vezechat.CodeNotFound, "there is no %s", p.Subject)}
 		}
 		if p.Seq > head {
 			f.add(p)
@@ -107,7 +108,7 @@ func fold(f *folded, run []placed, stored map[vezechat.Seq]string) error {
 		}
 		id, ok := stored[p.Seq]
 		if !ok {
-			return &vezechat.PoisonError{Seq: p.Seq, Err: vezechat.Errorf(vezechat.CodeConflict, "room %d is at %d already", p.event.RoomID, head)}
+			return &vezechat.PoisonError{Seq: p.Seq, Err: vezechat.Errorf(vezechat.CodeConflict, "%s is at %d already", p.Subject, head)}
 		}
 		if id != p.ID {
 			return &vezechat.ForkError{Seq: p.Seq, Stored: id, Log: p.ID}
@@ -116,11 +117,32 @@ func fold(f *folded, run []placed, stored map[vezechat.Seq]string) error {
 	return nil
 }
 
+// heads are where chains end.
+type heads struct {
+	rooms map[vezechat.RoomID]vezechat.Seq
+	desk  map[string]vezechat.Seq
+}
+
+// of returns where the chain of a record ends. known is false when there is no such
+// room or ticket: those have a head from when they are made. An agent's begins with
+// its first event.
+func (h *heads) of(p *placed) (head vezechat.Seq, known bool) {
+	if p.topic == vezechat.TopicRoom {
+		head, known = h.rooms[p.event.RoomID]
+		return head, known
+	}
+	head, known = h.desk[p.Subject]
+	return head, known || p.topic == vezechat.TopicAgent
+}
+
 const lockPosition = `
 SELECT seq FROM log_position WHERE stream = $1 FOR UPDATE`
 
 const selectHeads = `
-SELECT room_id, last_seq FROM room_heads WHERE room_id = ANY($1::bigint[])`
+SELECT room_id, last_seq, coalesce(ticket_id, 0), notes FROM room_heads WHERE room_id = ANY($1::bigint[])`
+
+const selectDeskHeads = `
+SELECT subject, last_seq FROM desk_heads WHERE subject = ANY($1::text[])`
 
 const selectTargets = `
 SELECT m.room_id, m.message_id, m.user_id, m.text, m.edited_at, m.deleted_at, m.hidden_at
@@ -131,6 +153,9 @@ const selectStored = `
 SELECT e.seq, e.msg_id
 FROM unnest($1::bigint[], $2::bigint[]) AS t (room_id, seq)
 JOIN events e ON e.room_id = t.room_id AND e.seq = t.seq`
+
+const selectDeskStored = `
+SELECT d.seq, d.msg_id FROM desk_events d WHERE d.seq = ANY($1::bigint[])`
 
 const selectNonces = `
 SELECT m.room_id, m.user_id, m.nonce, m.message_id
@@ -145,11 +170,14 @@ func load(ctx context.Context, tx pgx.Tx, f *folded, after vezechat.Seq, run []p
 	var target messageRefs
 	for i := range run {
 		p := &run[i]
-		if p.event.Type != vezechat.EventMessageCreated && p.event.MessageID != 0 {
+		if p.topic == vezechat.TopicRoom && p.event.Type != vezechat.EventMessageCreated && p.event.MessageID != 0 {
 			target.add(p.event.RoomID, p.event.MessageID)
 		}
 	}
 	b.Queue(selectHeads, roomsOf(run)).Query(f.loadHeads)
+	if desk := deskOf(run); len(desk) > 0 {
+		b.Queue(selectDeskHeads, desk).Query(f.loadDeskHeads)
+	}
 	if len(target.ids) > 0 {
 		b.Queue(selectTargets, target.rooms, target.ids).Query(f.loadMessages)
 	}
@@ -162,28 +190,36 @@ func load(ctx context.Context, tx pgx.Tx, f *folded, after vezechat.Seq, run []p
 }
 
 // again returns the IDs under which those of the run's records are stored that
-// their rooms' heads have passed. There are none but after the position was moved
-// back by hand.
+// the heads of their chains have passed. There are none but after the position was
+// moved back by hand.
 func again(ctx context.Context, tx pgx.Tx, f *folded, run []placed) (map[vezechat.Seq]string, error) {
 	var rooms []vezechat.RoomID
-	var seqs []vezechat.Seq
+	var seqs, desk []vezechat.Seq
 	for i := range run {
-		if p := &run[i]; p.Seq <= f.heads[p.event.RoomID] {
+		p := &run[i]
+		head, _ := f.heads.of(p)
+		switch {
+		case p.Seq > head:
+		case p.topic == vezechat.TopicRoom:
 			rooms, seqs = append(rooms, p.event.RoomID), append(seqs, p.Seq)
+		default:
+			desk = append(desk, p.Seq)
 		}
 	}
-	if len(seqs) == 0 {
+	if len(seqs) == 0 && len(desk) == 0 {
 		return nil, nil
 	}
-	rows, err := tx.Query(ctx, selectStored, rooms, seqs)
-	if err != nil {
-		return nil, err
-	}
 	stored := map[vezechat.Seq]string{}
-	var seq vezechat.Seq
-	var id string
-	_, err = pgx.ForEachRow(rows, []any{&seq, &id}, func() error { stored[seq] = id; return nil })
-	return stored, err
+	load := func(rows pgx.Rows) error {
+		var seq vezechat.Seq
+		var id string
+		_, err := pgx.ForEachRow(rows, []any{&seq, &id}, func() error { stored[seq] = id; return nil })
+		return err
+	}
+	var b pgx.Batch
+	b.Queue(selectStored, rooms, seqs).Query(load)
+	b.Queue(selectDeskStored, desk).Query(load)
+	return stored, tx.SendBatch(ctx, &b).Close()
 }
 
 func checkPosition(row pgx.Row, after vezechat.Seq) error {
@@ -200,7 +236,21 @@ func checkPosition(row pgx.Row, after vezechat.Seq) error {
 func (f *folded) loadHeads(rows pgx.Rows) error {
 	var room vezechat.RoomID
 	var head vezechat.Seq
-	_, err := pgx.ForEachRow(rows, []any{&room, &head}, func() error { f.heads[room] = head; return nil })
+	var of ticketRoom
+	_, err := pgx.ForEachRow(rows, []any{&room, &head, &of.ticket, &of.notes}, func() error {
+		f.heads.rooms[room] = head
+		if of.ticket != 0 {
+			f.tickets[room] = of
+		}
+		return nil
+	})
+	return err
+}
+
+func (f *folded) loadDeskHeads(rows pgx.Rows) error {
+	var subject string
+	var head vezechat.Seq
+	_, err := pgx.ForEachRow(rows, []any{&subject, &head}, func() error { f.heads.desk[subject] = head; return nil })
 	return err
 }
 
@@ -258,9 +308,25 @@ func roomsOf(run []placed) []vezechat.RoomID {
 	seen := map[vezechat.RoomID]bool{}
 	var out []vezechat.RoomID
 	for i := range run {
-		if r := run[i].event.RoomID; !seen[r] {
+		if r := run[i].event.RoomID; run[i].topic == vezechat.TopicRoom && !seen[r] {
 			seen[r] = true
 			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// deskOf are the subjects of the run's events of tickets and agents, each once.
+func deskOf(run []placed) []string {
+	var seen map[string]bool
+	var out []string
+	for i := range run {
+		if p := &run[i]; p.topic != vezechat.TopicRoom && !seen[p.Subject] {
+			if seen == nil {
+				seen = map[string]bool{}
+			}
+			seen[p.Subject] = true
+			out = append(out, p.Subject)
 		}
 	}
 	return out

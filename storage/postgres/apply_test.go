@@ -193,6 +193,9 @@ func genLog(t *rapid.T, w *world, users []vezechat.Caller, rooms []vezechat.Room
 		} else {
 			e.MessageID = vezechat.Seq(rapid.IntRange(1, n).Draw(t, "message"))
 		}
+		if rapid.IntRange(0, 5).Draw(t, "desk") == 0 {
+			e = vezechat.Event{Type: vezechat.EventAgentStatus, UserID: u.UserID, Handle: u.Handle, Status: string(vezechat.AgentAway)}
+		}
 		recs = append(recs, w.record(e))
 	}
 	return recs
@@ -206,6 +209,9 @@ func (w *world) tables() map[string][]string {
 		"messages":  `SELECT m::text FROM messages m ORDER BY room_id, message_id`,
 		"reactions": `SELECT r::text FROM message_reactions r ORDER BY room_id, message_id, emoji, user_id`,
 		"events":    `SELECT e::text FROM events e ORDER BY seq`,
+		"desk":      `SELECT d::text FROM desk_events d ORDER BY seq`,
+		"ends":      `SELECT h::text FROM desk_heads h ORDER BY subject`,
+		"inbox":     `SELECT i::text FROM ticket_inbox i ORDER BY seq`,
 		"heads":     `SELECT h::text FROM room_heads h ORDER BY room_id`,
 		"position":  `SELECT (epoch, seq, msg_id)::text FROM log_position`,
 	} {
@@ -229,7 +235,7 @@ func (w *world) tables() map[string][]string {
 
 func (w *world) wipe() {
 	w.t.Helper()
-	const sql = `TRUNCATE messages, message_reactions, events; UPDATE room_heads SET last_seq = 0; UPDATE log_position SET seq = 0, epoch = '', msg_id = ''`
+	const sql = `TRUNCATE messages, message_reactions, events, desk_events, desk_heads, ticket_inbox; UPDATE room_heads SET last_seq = 0; UPDATE log_position SET seq = 0, epoch = '', msg_id = ''`
 	if _, err := w.pool.Exec(w.t.Context(), sql); err != nil {
 		w.t.Fatal(err)
 	}

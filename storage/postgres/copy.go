@@ -15,6 +15,12 @@ COPY events (room_id, seq, prev, type, message_id, msg_id, payload) FROM STDIN (
 const copyMessages = `
 COPY messages (room_id, message_id, user_id, handle, text, created_at, edited_at, deleted_at, hidden_at, reply_to, flags, nonce) FROM STDIN (FORMAT binary)`
 
+const copyDesk = `
+COPY desk_events (seq, subject, prev, type, msg_id, payload) FROM STDIN (FORMAT binary)`
+
+const copyInbox = `
+COPY ticket_inbox (seq, ticket_id, room_id, user_id, notes, flags, at) FROM STDIN (FORMAT binary)`
+
 // copyIn stores the run's new rows. COPY writes them page by page, where INSERT
 // takes each row by itself; the transaction, the constraints and their errors are
 // the same.
@@ -22,7 +28,13 @@ func copyIn(ctx context.Context, tx pgx.Tx, f *folded) error {
 	if err := copyRows(ctx, tx, copyEvents, len(f.events), f.eventRows); err != nil {
 		return err
 	}
-	return copyRows(ctx, tx, copyMessages, len(f.made), f.madeRows)
+	if err := copyRows(ctx, tx, copyMessages, len(f.made), f.madeRows); err != nil {
+		return err
+	}
+	if err := copyRows(ctx, tx, copyDesk, len(f.desk), f.deskRows); err != nil {
+		return err
+	}
+	return copyRows(ctx, tx, copyInbox, len(f.inbox), f.inboxRows)
 }
 
 func copyRows(ctx context.Context, tx pgx.Tx, sql string, n int, rows func() tuples) error {
@@ -65,6 +77,29 @@ func (f *folded) madeRows() tuples {
 	return t
 }
 
+func (f *folded) deskRows() tuples {
+	size := 0
+	for i := range f.desk {
+		size += 128 + len(f.desk[i].ID) + len(f.desk[i].Payload)
+	}
+	t := newTuples(size)
+	for i := range f.desk {
+		p := &f.desk[i]
+		t = t.row(6).int(int64(p.Seq)).text(p.Subject).int(int64(p.prev)).text(string(p.event.Type)).text(p.ID).bytes(p.Payload)
+	}
+	return t
+}
+
+func (f *folded) inboxRows() tuples {
+	t := newTuples(128 * len(f.inbox))
+	for _, m := range f.inbox {
+		of := f.tickets[m.key.room]
+		t = t.row(7).int(int64(m.key.id)).int(int64(of.ticket)).int(int64(m.key.room)).int(int64(m.user))
+		t = t.bool(of.notes).list(m.flags).time(&m.at)
+	}
+	return t
+}
+
 // tuples are rows in the binary format of COPY (PostgreSQL's manual, COPY, "Binary
 // Format"): a header, each row's number of fields, each field's length and value.
 type tuples []byte
@@ -90,6 +125,13 @@ func (t tuples) int(n int64) tuples {
 func (t tuples) text(s string) tuples { return append(t.size(len(s)), s...) }
 
 func (t tuples) bytes(b []byte) tuples { return append(t.size(len(b)), b...) }
+
+func (t tuples) bool(b bool) tuples {
+	if b {
+		return append(t.size(1), 1)
+	}
+	return append(t.size(1), 0)
+}
 
 // year2000 is from where PostgreSQL counts microseconds, in Unix time.
 const year2000 = 946_684_800

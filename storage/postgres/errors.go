@@ -78,6 +78,12 @@ func violates(err error, index ...string) bool {
 	return false
 }
 
+// foreign reports whether err is a reference to what is not there.
+func foreign(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23503"
+}
+
 // refused reports whether the server refuses the data itself, for ever.
 func refused(err error) bool {
 	var pg *pgconn.PgError

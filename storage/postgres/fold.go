@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"maps"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -49,10 +50,17 @@ type reactionChange struct {
 	added   vezechat.Seq // 0: not
 }
 
+// ticketRoom is what a room is to a ticket.
+type ticketRoom struct {
+	ticket vezechat.TicketID
+	notes  bool // of the staff alone
+}
+
 // placed is a record with what it means.
 type placed struct {
 	vezechat.Record
 	event  vezechat.Event
+	topic  vezechat.Topic
 	prev   vezechat.Seq
 	target vezechat.MessageID // the message it is about
 }
@@ -61,8 +69,11 @@ type placed struct {
 // often the batch speaks of it. It is pure: what the tables held is loaded into
 // it before, and what they shall hold is read from it after.
 type folded struct {
-	heads     map[vezechat.RoomID]vezechat.Seq
-	events    []placed
+	heads     heads
+	tickets   map[vezechat.RoomID]ticketRoom // the rooms that are tickets'
+	events    []placed                       // of rooms
+	desk      []placed                       // of tickets and agents
+	inbox     []*messageRow                  // those of made that are in tickets' rooms
 	nonces    map[nonceKey]vezechat.MessageID
 	messages  map[messageKey]*messageRow // known before, or made by this batch
 	made      []*messageRow
@@ -73,17 +84,29 @@ type folded struct {
 
 func newFolded() *folded {
 	return &folded{
-		heads:     map[vezechat.RoomID]vezechat.Seq{},
+		heads:     heads{rooms: map[vezechat.RoomID]vezechat.Seq{}, desk: map[string]vezechat.Seq{}},
+		tickets:   map[vezechat.RoomID]ticketRoom{},
 		nonces:    map[nonceKey]vezechat.MessageID{},
 		messages:  map[messageKey]*messageRow{},
 		reactions: map[reactionKey]*reactionChange{},
 	}
 }
 
-// add takes the next record. Its room's head must be loaded.
+// starts returns a copy of the heads as they are now.
+func (f *folded) starts() heads {
+	return heads{rooms: maps.Clone(f.heads.rooms), desk: maps.Clone(f.heads.desk)}
+}
+
+// add takes the next record. The head of its chain must be loaded.
 func (f *folded) add(p placed) {
-	p.prev = f.heads[p.event.RoomID]
-	f.heads[p.event.RoomID] = p.Seq
+	if p.topic != vezechat.TopicRoom {
+		p.prev = f.heads.desk[p.Subject]
+		f.heads.desk[p.Subject] = p.Seq
+		f.desk = append(f.desk, p)
+		return
+	}
+	p.prev = f.heads.rooms[p.event.RoomID]
+	f.heads.rooms[p.event.RoomID] = p.Seq
 	p.target = p.event.MessageID
 	key := messageKey{p.event.RoomID, p.event.MessageID}
 	switch p.event.Type {
@@ -116,6 +139,9 @@ func (f *folded) create(p placed) vezechat.MessageID {
 	}
 	f.messages[m.key] = m
 	f.made = append(f.made, m)
+	if _, ok := f.tickets[e.RoomID]; ok {
+		f.inbox = append(f.inbox, m)
+	}
 	return p.Seq
 }
 

@@ -74,7 +74,7 @@ func (w *world) record(e vezechat.Event) vezechat.Record {
 		e.At = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).Add(time.Duration(w.seq) * time.Second)
 	}
 	return vezechat.Record{
-		Subject: vezechat.RoomSubject(e.RoomID), Seq: w.seq, ID: fmt.Sprintf("id-%d", w.seq), Payload: vezechat.AppendEvent(nil, &e),
+		Subject: vezechat.SubjectOf(&e), Seq: w.seq, ID: fmt.Sprintf("id-%d", w.seq), Payload: vezechat.AppendEvent(nil, &e),
 	}
 }
 

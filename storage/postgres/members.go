@@ -222,7 +222,7 @@ WITH gone AS (
 UPDATE rooms SET members = members - (SELECT count(*) FROM gone) WHERE id = $1`
 
 // RemoveMember implements vezechat.RoomService. Removing who is no member is
-// harmless. Nobody leaves a direct message.
+// harmless. Nobody leaves a direct message, or the room of their ticket.
 func (s *Store) RemoveMember(ctx context.Context, r vezechat.MemberChange) error {
 	err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		a, err := s.lock(ctx, tx, r.RoomRef, vezechat.ActionSee)
@@ -256,8 +256,11 @@ func (s *Store) RemoveMember(ctx context.Context, r vezechat.MemberChange) error
 
 func (s *Store) mayRemove(a vezechat.Access, r vezechat.MemberChange, m vezechat.Member) error {
 	if r.UserID == r.Caller.UserID {
-		if a.Room.Kind == vezechat.KindDM {
+		switch a.Room.Kind {
+		case vezechat.KindDM:
 			return vezechat.Errorf(vezechat.CodeForbidden, "a direct message has always two")
+		case vezechat.KindSupport:
+			return vezechat.Errorf(vezechat.CodeForbidden, "the room of a ticket has its requester")
 		}
 		return nil
 	}

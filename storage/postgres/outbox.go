@@ -17,14 +17,14 @@ SELECT t.subject, t.payload, $3::jsonb FROM unnest($1::text[], $2::bytea[]) WITH
 ORDER BY t.n`
 
 // emit puts events on their way into the log, in the transaction that makes them
-// true. The caller holds the room's row.
+// true. The caller holds the row of the room, ticket or agent that they are of.
 func emit(ctx context.Context, tx pgx.Tx, events []vezechat.Event, trace vezechat.Trace) error {
 	subjects, payloads := make([]string, len(events)), make([][]byte, len(events))
 	for i := range events {
 		if !trace.Empty() {
 			events[i].Trace = &trace
 		}
-		subjects[i] = vezechat.RoomSubject(events[i].RoomID)
+		subjects[i] = vezechat.SubjectOf(&events[i])
 		payloads[i] = vezechat.AppendEvent(nil, &events[i])
 	}
 	header, err := json.Marshal(trace)
@@ -41,6 +41,17 @@ func (s *Store) signalOutbox() {
 	default:
 	}
 }
+
+func (s *Store) signalInbox() {
+	select {
+	case s.inbox <- struct{}{}:
+	default:
+	}
+}
+
+// InboxSignal receives when this process has stored messages of tickets. Other
+// processes do so unheard: the worker also looks from time to time.
+func (s *Store) InboxSignal() <-chan struct{} { return s.inbox }
 
 // OutboxSignal receives when this process put something into the outbox. Other
 // processes do so unheard: the publisher also looks from time to time.
@@ -68,24 +79,47 @@ func (s *Store) Outbox(ctx context.Context, after int64, limit int) ([]vezechat.
 }
 
 const selectShared = `
-SELECT coalesce(max(e.seq), 0)
-FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS t (room_id, seq, msg_id)
-JOIN events e ON e.room_id = t.room_id AND e.seq = t.seq AND e.msg_id = t.msg_id`
+SELECT greatest(
+    (SELECT max(e.seq) FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS t (room_id, seq, msg_id)
+     JOIN events e ON e.room_id = t.room_id AND e.seq = t.seq AND e.msg_id = t.msg_id),
+    (SELECT max(d.seq) FROM unnest($2::bigint[], $3::text[], $4::text[]) AS t (seq, msg_id, subject)
+     JOIN desk_events d ON d.seq = t.seq AND d.msg_id = t.msg_id AND d.subject = t.subject),
+    0)`
+
+// places are records of the log as columns. Dead letters and the like are none.
+type places struct {
+	rooms    []vezechat.RoomID // 0: of a ticket or an agent
+	seqs     []vezechat.Seq
+	ids      []string
+	subjects []string
+	payloads [][]byte
+}
+
+func (p *places) add(r *vezechat.Record) {
+	room, ok := vezechat.RoomOfSubject(r.Subject)
+	if !ok && !ofDesk(r.Subject) {
+		return
+	}
+	p.rooms, p.seqs, p.ids = append(p.rooms, room), append(p.seqs, r.Seq), append(p.ids, r.ID)
+	p.subjects, p.payloads = append(p.subjects, r.Subject), append(p.payloads, r.Payload)
+}
+
+func ofDesk(subject string) bool {
+	_, ticket := vezechat.TicketOfSubject(subject)
+	_, agent := vezechat.AgentOfSubject(subject)
+	return ticket || agent
+}
 
 // Shared returns the last place of a run at which the record given is stored, 0
 // when there is none.
 func (s *Store) Shared(ctx context.Context, recs []vezechat.Record) (last vezechat.Seq, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	var rooms []vezechat.RoomID
-	var seqs []vezechat.Seq
-	var ids []string
-	for _, r := range recs {
-		if room, ok := vezechat.RoomOfSubject(r.Subject); ok {
-			rooms, seqs, ids = append(rooms, room), append(seqs, r.Seq), append(ids, r.ID)
-		}
+	var p places
+	for i := range recs {
+		p.add(&recs[i])
 	}
-	err = s.pool.QueryRow(ctx, selectShared, rooms, seqs, ids).Scan(&last)
+	err = s.pool.QueryRow(ctx, selectShared, p.rooms, p.seqs, p.ids, p.subjects).Scan(&last)
 	return last, translate(err)
 }
 
@@ -105,6 +139,7 @@ INSERT INTO outbox (subject, payload, trace)
 SELECT t.subject, t.payload, '{}'
 FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::text[]) WITH ORDINALITY AS t (subject, payload, room_id, seq, msg_id, n)
 WHERE NOT EXISTS (SELECT FROM events e WHERE e.room_id = t.room_id AND e.seq = t.seq AND e.msg_id = t.msg_id)
+  AND NOT EXISTS (SELECT FROM desk_events d WHERE d.seq = t.seq AND d.msg_id = t.msg_id AND d.subject = t.subject)
   AND NOT EXISTS (SELECT FROM outbox o WHERE o.subject = t.subject AND o.payload = t.payload)
 ORDER BY t.n`
 
@@ -114,19 +149,13 @@ ORDER BY t.n`
 func (s *Store) Rescue(ctx context.Context, recs []vezechat.Record) (n int, err error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	var subjects, ids []string
-	var payloads [][]byte
-	var rooms []vezechat.RoomID
-	var seqs []vezechat.Seq
-	for _, r := range recs {
-		room, ok := vezechat.RoomOfSubject(r.Subject)
-		if !ok || strings.HasPrefix(r.ID, "outbox-") {
-			continue
+	var p places
+	for i := range recs {
+		if !strings.HasPrefix(recs[i].ID, "outbox-") {
+			p.add(&recs[i])
 		}
-		subjects, payloads, rooms = append(subjects, r.Subject), append(payloads, r.Payload), append(rooms, room)
-		seqs, ids = append(seqs, r.Seq), append(ids, r.ID)
 	}
-	tag, err := s.pool.Exec(ctx, rescueIntoOutbox, subjects, payloads, rooms, seqs, ids)
+	tag, err := s.pool.Exec(ctx, rescueIntoOutbox, p.subjects, p.payloads, p.rooms, p.seqs, p.ids)
 	return int(tag.RowsAffected()), translate(err)
 }
 
@@ -147,10 +176,16 @@ func (s *Store) OutboxBacklog(ctx context.Context) (n int, oldest time.Duration,
 const deleteOldKeys = `
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'`
 
-// Tidy forgets what is no longer needed: idempotency keys of a day ago.
+const deleteOldPresence = `
+DELETE FROM ticket_presence WHERE expires_at < now() - interval '1 hour'`
+
+// Tidy forgets what is no longer needed: idempotency keys of a day ago, and who had
+// which ticket before them an hour ago.
 func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, deleteOldKeys)
-	return translate(err)
+	var b pgx.Batch
+	b.Queue(deleteOldKeys)
+	b.Queue(deleteOldPresence)
+	return translate(s.pool.SendBatch(ctx, &b).Close())
 }

@@ -1,13 +1,13 @@
 // Package postgres is all SQL of the hub: it answers the questions and carries
-// out the commands of vezechat.UserService, RoomService and MessageService, and
-// stores the log for the persister.
+// out the commands of vezechat.UserService, RoomService, MessageService and
+// TicketService, and stores the log for the persister.
 //
 // What it promises:
 //
 //   - A batch of the log is one transaction that also moves the position, and
 //     only if the position is where the writer believes: see Store.Apply.
 //   - A command's rows and its events (in the outbox) are one transaction, which
-//     holds the room's row: the events of one room have the order of the commands.
+//     holds the row of the room or ticket: its events have the order of the commands.
 //   - Nothing of a room leaves unless Access.May, asked with a row of the same
 //     query, lets the caller see it. Text of hidden and deleted messages never
 //     leaves.
@@ -41,9 +41,9 @@ type Options struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
 
-	// InLog tells whether the log has events of a room; nil: it has none of any
-	// room that PostgreSQL does not know.
-	InLog func(context.Context, vezechat.RoomID) (bool, error)
+	// InLog tells whether the log has events of a subject; nil: it has none of any
+	// room or ticket that PostgreSQL does not know.
+	InLog func(ctx context.Context, subject string) (bool, error)
 }
 
 // Store is the hub's PostgreSQL. It is safe for concurrent use.
@@ -53,15 +53,17 @@ type Store struct {
 	gate    string
 	timeout time.Duration
 	now     func() time.Time
-	inLog   func(context.Context, vezechat.RoomID) (bool, error)
+	inLog   func(context.Context, string) (bool, error)
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
+	inbox   chan struct{} // likewise, in the inbox of tickets
 }
 
 var (
 	_ vezechat.UserService    = (*Store)(nil)
 	_ vezechat.RoomService    = (*Store)(nil)
 	_ vezechat.MessageService = (*Store)(nil)
+	_ vezechat.TicketService  = (*Store)(nil)
 )
 
 // Open prepares a Store; it does not connect, so that a hub may start before its
@@ -88,6 +90,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		now:     o.Now,
 		inLog:   o.InLog,
 		outbox:  make(chan struct{}, 1),
+		inbox:   make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

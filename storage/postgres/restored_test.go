@@ -14,8 +14,8 @@ import (
 // showed its lines.
 func TestCreateRoom_InheritsNoLostRoomsEvents(t *testing.T) {
 	t.Parallel()
-	lost := map[vezechat.RoomID]bool{1: true, 2: true, 4: true}
-	w := newWorld(t, postgres.Options{InLog: func(_ context.Context, id vezechat.RoomID) (bool, error) { return lost[id], nil }})
+	lost := map[string]bool{vezechat.RoomSubject(1): true, vezechat.RoomSubject(2): true, vezechat.RoomSubject(4): true}
+	w := newWorld(t, postgres.Options{InLog: func(_ context.Context, subject string) (bool, error) { return lost[subject], nil }})
 	ann, bob := w.user("ann"), w.user("bob")
 	guild := w.room(ann, vezechat.KindGuild, "new")
 	dm, err := w.OpenDM(t.Context(), vezechat.OpenDM{Caller: ann, To: vezechat.UserQuery{ID: bob.UserID}})
@@ -35,7 +35,7 @@ func TestCreateRoom_InheritsNoLostRoomsEvents(t *testing.T) {
 func TestCreateRoom_LogAway(t *testing.T) {
 	t.Parallel()
 	away := vezechat.Errorf(vezechat.CodeUnavailable, "away")
-	w := newWorld(t, postgres.Options{InLog: func(context.Context, vezechat.RoomID) (bool, error) { return false, away }})
+	w := newWorld(t, postgres.Options{InLog: func(context.Context, string) (bool, error) { return false, away }})
 	_, err := w.CreateRoom(t.Context(), vezechat.CreateRoom{Caller: w.user("ann"), Name: "new", Kind: vezechat.KindGuild})
 	wantCode(t, err, vezechat.CodeUnavailable)
 }

@@ -30,7 +30,8 @@ LEFT JOIN LATERAL (
 
 // selectRooms reads the caller's rooms through their memberships, and those that
 // they may enter without one by name. $5 is set for administrators, who see all
-// but direct messages. The page begins after room $6.
+// but direct messages; tickets' rooms, of which there are thousands, are listed to
+// their members alone. The page begins after room $6.
 const selectRooms = `
 WITH after AS (
     SELECT am.user_id IS NULL AS other, ar.name_key, ar.id
@@ -52,7 +53,7 @@ WITH after AS (
 ), closed AS (
     SELECT r.id, r.name_key, true AS other
     FROM rooms r
-    WHERE $5 AND r.kind NOT IN ('global', 'dm') AND ($4 OR r.archived_at IS NULL)
+    WHERE $5 AND r.kind NOT IN ('global', 'dm', 'support') AND ($4 OR r.archived_at IS NULL)
       AND NOT EXISTS (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = $1)
       AND ($6 = 0 OR (true, r.name_key, r.id) > (SELECT other, name_key, id FROM after))
     ORDER BY r.name_key, r.id LIMIT $2

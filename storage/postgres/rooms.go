@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -29,11 +28,16 @@ func (s *Store) CreateRoom(ctx context.Context, r vezechat.CreateRoom) (vezechat
 		return vezechat.Room{}, err
 	}
 	return s.openRoom(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) (vezechat.RoomID, error) {
-		id, err := claimKey(ctx, tx, r.Caller.UserID, r.Key)
-		if err == nil && id == 0 {
-			id, err = s.makeRoom(ctx, tx, r, name)
+		first, was, err := claimKey(ctx, tx, r.Caller.UserID, r.Key)
+		switch {
+		case err != nil:
+			return 0, err
+		case first:
+			return s.makeRoom(ctx, tx, r, name)
+		case was.room == 0:
+			return 0, keyTaken()
 		}
-		return id, err
+		return was.room, nil
 	})
 }
 
@@ -71,8 +75,9 @@ func checkCreate(r vezechat.CreateRoom) error {
 		return vezechat.Errorf(vezechat.CodeForbidden, "making a %s room needs %s", r.Kind, need)
 	case len(r.Members) > vezechat.MaxRoomMembers:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "a room is made with at most %d members", vezechat.MaxRoomMembers)
-	case len(r.Key) > maxKey || bytes.IndexByte([]byte(r.Key), 0) >= 0:
-		return vezechat.Errorf(vezechat.CodeBadRequest, "an idempotency key has at most %d bytes", maxKey)
+	}
+	if err := checkKey(r.Key); err != nil {
+		return err
 	}
 	return checkMeta(r.Meta)
 }
@@ -90,26 +95,9 @@ func checkMeta(m vezechat.Meta) error {
 // claimed keys are the caller's for a day; then they may be used anew.
 const claimIdempotencyKey = `
 INSERT INTO idempotency_keys AS k (user_id, key) VALUES ($1, $2)
-ON CONFLICT (user_id, key) DO UPDATE SET room_id = NULL, created_at = now()
+ON CONFLICT (user_id, key) DO UPDATE SET room_id = NULL, ticket_id = NULL, created_at = now()
 WHERE k.created_at < now() - interval '24 hours'
 RETURNING true`
-
-const selectKeyedRoom = `
-SELECT room_id FROM idempotency_keys WHERE user_id = $1 AND key = $2`
-
-// claimKey returns the room that was made with the key, 0 when this is its first
-// use. A second use at the same time waits for the first.
-func claimKey(ctx context.Context, tx pgx.Tx, user vezechat.UserID, key string) (id vezechat.RoomID, err error) {
-	if key == "" {
-		return 0, nil
-	}
-	var first bool
-	err = tx.QueryRow(ctx, claimIdempotencyKey, user, key).Scan(&first)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = tx.QueryRow(ctx, selectKeyedRoom, user, key).Scan(&id)
-	}
-	return id, err
-}
 
 const setKeyedRoom = `
 UPDATE idempotency_keys SET room_id = $3 WHERE user_id = $1 AND key = $2`
@@ -169,23 +157,35 @@ RETURNING id`
 const insertHead = `
 INSERT INTO room_heads (room_id) VALUES ($1)`
 
-const nextRoomID = `
-SELECT nextval(pg_get_serial_sequence('rooms', 'id'))`
+const (
+	nextRoomID   = `SELECT nextval(pg_get_serial_sequence('rooms', 'id'))`
+	nextTicketID = `SELECT nextval(pg_get_serial_sequence('tickets', 'id'))`
+)
 
-// newRoomID returns a number that no room ever had. A PostgreSQL that was restored
-// from a backup counts from there, and the log may still have the events of a room
-// that was made since and is lost: a new room must not inherit them.
-func (s *Store) newRoomID(ctx context.Context, tx pgx.Tx) (id vezechat.RoomID, err error) {
+// newID returns a number that no room, or no ticket, ever had. A PostgreSQL that
+// was restored from a backup counts from there, and the log may still have the
+// events of one that was made since and is lost: a new one must not inherit them.
+func (s *Store) newID(ctx context.Context, tx pgx.Tx, next string, subject func(int64) string) (id int64, err error) {
 	for {
-		if err := tx.QueryRow(ctx, nextRoomID).Scan(&id); err != nil || s.inLog == nil {
+		if err := tx.QueryRow(ctx, next).Scan(&id); err != nil || s.inLog == nil {
 			return id, err
 		}
-		taken, err := s.inLog(ctx, id)
+		taken, err := s.inLog(ctx, subject(id))
 		if err != nil || !taken {
 			return id, err
 		}
-		s.log.WarnContext(ctx, "a room's number is skipped: the log has events of a room that is lost", "room_id", id)
+		s.log.WarnContext(ctx, "a number is skipped: the log has events of what is lost", "subject", subject(id))
 	}
+}
+
+func (s *Store) newRoomID(ctx context.Context, tx pgx.Tx) (vezechat.RoomID, error) {
+	id, err := s.newID(ctx, tx, nextRoomID, func(id int64) string { return vezechat.RoomSubject(vezechat.RoomID(id)) })
+	return vezechat.RoomID(id), err
+}
+
+func (s *Store) newTicketID(ctx context.Context, tx pgx.Tx) (vezechat.TicketID, error) {
+	id, err := s.newID(ctx, tx, nextTicketID, func(id int64) string { return vezechat.TicketSubject(vezechat.TicketID(id)) })
+	return vezechat.TicketID(id), err
 }
 
 // insertRoom returns pgx.ErrNoRows for a direct message that is there already.

@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +34,11 @@ const moveHeads = `
 UPDATE room_heads h SET last_seq = t.last_seq
 FROM unnest($1::bigint[], $2::bigint[]) AS t (room_id, last_seq)
 WHERE h.room_id = t.room_id AND h.last_seq < t.last_seq`
+
+const moveDeskHeads = `
+INSERT INTO desk_heads AS h (subject, last_seq)
+SELECT t.subject, t.last_seq FROM unnest($1::text[], $2::bigint[]) AS t (subject, last_seq)
+ON CONFLICT (subject) DO UPDATE SET last_seq = excluded.last_seq WHERE h.last_seq < excluded.last_seq`
 
 // write stores what the run comes to: new rows by COPY, everything else in one
 // exchange with the server.
@@ -100,16 +107,23 @@ func (f *folded) queueReactions(b *pgx.Batch) {
 }
 
 func (f *folded) queueHeads(b *pgx.Batch) {
-	rooms := make([]vezechat.RoomID, 0, len(f.heads))
-	for room := range f.heads {
-		rooms = append(rooms, room)
-	}
-	slices.Sort(rooms)
-	heads := make([]vezechat.Seq, len(rooms))
-	for i, room := range rooms {
-		heads[i] = f.heads[room]
-	}
+	rooms, heads := columns(f.heads.rooms)
 	b.Queue(moveHeads, rooms, heads)
+	if len(f.heads.desk) > 0 {
+		subjects, heads := columns(f.heads.desk)
+		b.Queue(moveDeskHeads, subjects, heads)
+	}
+}
+
+// columns are the heads as two columns, in the order in which all writers lock
+// them.
+func columns[K cmp.Ordered](m map[K]vezechat.Seq) ([]K, []vezechat.Seq) {
+	keys := slices.Sorted(maps.Keys(m))
+	heads := make([]vezechat.Seq, len(keys))
+	for i, k := range keys {
+		heads[i] = m[k]
+	}
+	return keys, heads
 }
 
 // outboxIDs are the IDs of those records that an outbox has sent.

@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Conditions of a list of tickets, t; %d is the number of the parameter. A list has
+// those that its filter names, so that the server can use the index of each.
+const (
+	withStatus     = `t.status = ANY($%d::text[])`
+	withoutClosed  = `t.status <> 'closed'` // what partial indexes are made for
+	withPriority   = `t.priority = ANY($%d::text[])`
+	withAssignee   = `t.assignee_id = $%d`
+	withNobody     = `t.assignee_id IS NULL`
+	withQueue      = `t.queue_id = $%d`
+	withTags       = `t.tags @> $%d::text[]`
+	withRequester  = `t.requester_id = $%d`
+	withChannel    = `t.channel = $%d`
+	withWatcher    = `t.id IN (SELECT w.ticket_id FROM ticket_watchers w WHERE w.user_id = $%d)`
+	withWords      = `(t.words @@ websearch_to_tsquery('simple', $%[1]d) OR t.id IN (` + saidWords + `))`
+	afterNewest    = `t.id < $%d`
+	afterUpdated   = `(t.updated_at, t.id) < (SELECT o.updated_at, o.id FROM tickets o WHERE o.id = $%d)`
+	afterWaiting   = `(coalesce(t.waiting_since, 'infinity'), t.id) > (SELECT coalesce(o.waiting_since, 'infinity'), o.id FROM tickets o WHERE o.id = $%d)`
+	orderNewest    = `t.id DESC`
+	orderUpdated   = `t.updated_at DESC, t.id DESC`
+	orderWaiting   = `coalesce(t.waiting_since, 'infinity'), t.id`
+	countTickets   = `SELECT count(*) FROM (SELECT FROM tickets t%s LIMIT %d) c`
+	selectTicketIn = `SELECT ` + ticketColumns + ticketTables + `%s ORDER BY %s LIMIT %d`
+)
+
+// saidWords are the tickets in whose public rooms the words were said: among the
+// last 5,000 messages with them, as a word that everybody uses would take for ever.
+const saidWords = `
+SELECT h.ticket_id FROM (
+    SELECT g.room_id FROM messages g
+    WHERE to_tsvector('simple', g.text) @@ websearch_to_tsquery('simple', $%[1]d) AND g.deleted_at IS NULL AND g.hidden_at IS NULL
+    ORDER BY g.message_id DESC LIMIT 5000
+) f JOIN room_heads h ON h.room_id = f.room_id WHERE h.ticket_id IS NOT NULL AND NOT h.notes`
+
+// conditions are the WHERE of a list, with its parameters.
+type conditions struct {
+	parts []string
+	args  []any
+}
+
+func (c *conditions) add(cond string, arg any) {
+	c.args = append(c.args, arg)
+	c.parts = append(c.parts, fmt.Sprintf(cond, len(c.args)))
+}
+
+func (c *conditions) where() string {
+	if len(c.parts) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(c.parts, " AND ")
+}
+
+// filter adds what a filter says, on behalf of a caller.
+func (c *conditions) filter(f *vezechat.TicketFilter, by vezechat.Caller) {
+	if len(f.Status) > 0 {
+		c.add(withStatus, f.Status)
+		if !slices.Contains(f.Status, vezechat.StatusClosed) {
+			c.parts = append(c.parts, withoutClosed)
+		}
+	}
+	if len(f.Priority) > 0 {
+		c.add(withPriority, f.Priority)
+	}
+	if f.Assignee != 0 {
+		c.add(withAssignee, f.Assignee)
+	}
+	if f.Mine {
+		c.add(withAssignee, by.UserID)
+	}
+	if f.Unassigned {
+		c.parts = append(c.parts, withNobody)
+	}
+	if f.Queue != 0 {
+		c.add(withQueue, f.Queue)
+	}
+	if len(f.Tags) > 0 {
+		c.add(withTags, f.Tags)
+	}
+	if f.Requester != 0 {
+		c.add(withRequester, f.Requester)
+	}
+	if f.Channel != "" {
+		c.add(withChannel, f.Channel)
+	}
+	if f.Watching {
+		c.add(withWatcher, by.UserID)
+	}
+	if f.Query != "" {
+		c.add(withWords, f.Query)
+	}
+}
+
+// checkFilter returns a filter in the form in which it is asked and kept.
+func checkFilter(f vezechat.TicketFilter) (vezechat.TicketFilter, error) {
+	for _, s := range f.Status {
+		if !s.Valid() {
+			return f, vezechat.Errorf(vezechat.CodeBadRequest, "status: unknown: %q", vezechat.Clip(string(s), 32))
+		}
+	}
+	for _, p := range f.Priority {
+		if !p.Valid() {
+			return f, vezechat.Errorf(vezechat.CodeBadRequest, "priority: unknown: %q", vezechat.Clip(string(p), 32))
+		}
+	}
+	if f.Channel != "" && !f.Channel.Valid() {
+		return f, vezechat.Errorf(vezechat.CodeBadRequest, "channel: unknown: %q", vezechat.Clip(string(f.Channel), 32))
+	}
+	f.Query = strings.TrimSpace(f.Query)
+	switch {
+	case !utf8.ValidString(f.Query) || strings.ContainsRune(f.Query, 0):
+		return f, vezechat.Errorf(vezechat.CodeBadRequest, "q: not text")
+	case utf8.RuneCountInString(f.Query) > maxQuery:
+		return f, vezechat.Errorf(vezechat.CodeTooLarge, "q: at most %d characters", maxQuery)
+	case len(f.Status) > 20 || len(f.Priority) > 20:
+		return f, vezechat.Errorf(vezechat.CodeBadRequest, "status, priority: each once")
+	}
+	var err error
+	if len(f.Tags) > 0 {
+		f.Tags, err = vezechat.CheckTags(f.Tags)
+	}
+	return f, err
+}
+
+// asRequester narrows a filter to the caller's own tickets. On hold looks like open
+// to them.
+func asRequester(f vezechat.TicketFilter, c vezechat.Caller) vezechat.TicketFilter {
+	own := vezechat.TicketFilter{Requester: c.UserID, Priority: f.Priority, Channel: f.Channel, Query: f.Query}
+	for _, s := range f.Status {
+		switch s {
+		case vezechat.StatusOnHold:
+		case vezechat.StatusOpen:
+			own.Status = append(own.Status, vezechat.StatusOpen, vezechat.StatusOnHold)
+		default:
+			own.Status = append(own.Status, s)
+		}
+	}
+	if len(f.Status) > 0 && len(own.Status) == 0 { // on hold only
+		own.Status = []vezechat.Status{""}
+	}
+	return own
+}
+
+// Tickets implements vezechat.TicketService.
+func (s *Store) Tickets(ctx context.Context, q vezechat.TicketQuery) (vezechat.TicketPage, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	if q.Caller.UserID <= 0 {
+		return vezechat.TicketPage{}, vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	}
+	f, err := checkFilter(q.TicketFilter)
+	if err != nil {
+		return vezechat.TicketPage{}, err
+	}
+	var c conditions
+	if q.Caller.Desk() {
+		c.filter(&f, q.Caller)
+		if q.View != 0 {
+			v, err := s.view(ctx, q.Caller, q.View)
+			if err != nil {
+				return vezechat.TicketPage{}, translate(err)
+			}
+			c.filter(&v.Filter, q.Caller)
+		}
+	} else {
+		own := asRequester(f, q.Caller)
+		c.filter(&own, q.Caller)
+	}
+	order, err := c.order(&q)
+	if err != nil {
+		return vezechat.TicketPage{}, err
+	}
+	limit := page(q.Limit, vezechat.MaxPage)
+	list, err := listOfRows(ctx, s.pool, func(row pgx.CollectableRow) (vezechat.Ticket, error) {
+		t, err := scanTicket(row)
+		return shownTo(t, q.Caller), err
+	}, fmt.Sprintf(selectTicketIn, c.where(), order, limit+1), c.args...)
+	if err != nil {
+		return vezechat.TicketPage{}, err
+	}
+	p := vezechat.TicketPage{Tickets: list, More: len(list) > limit}
+	p.Tickets = list[:min(limit, len(list))]
+	return p, nil
+}
+
+// order adds where the page begins, and returns the order.
+func (c *conditions) order(q *vezechat.TicketQuery) (string, error) {
+	after, order := afterNewest, orderNewest
+	switch q.Order {
+	case "", vezechat.OrderNewest:
+	case vezechat.OrderUpdated:
+		after, order = afterUpdated, orderUpdated
+	case vezechat.OrderWaiting:
+		after, order = afterWaiting, orderWaiting
+	default:
+		return "", vezechat.Errorf(vezechat.CodeBadRequest, "order: want newest, updated or waiting")
+	}
+	if q.After != 0 {
+		c.add(after, q.After)
+	}
+	return order, nil
+}

@@ -1,0 +1,202 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+const macroColumns = `m.id, m.name, coalesce(m.owner_id, 0), coalesce(m.queue_id, 0), m.text, m.actions, m.used`
+
+func scanMacro(row pgx.CollectableRow) (m vezechat.Macro, err error) {
+	var actions []byte
+	if err := row.Scan(&m.ID, &m.Name, &m.Owner, &m.Queue, &m.Text, &actions, &m.Used); err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(actions, &m.Actions)
+}
+
+// usableMacros are those that user $1 may use: their own, and those of nobody that
+// are everybody's or of a queue of theirs. $2 is set for administrators.
+const usableMacros = `
+FROM macros m
+WHERE (m.owner_id = $1 OR m.owner_id IS NULL AND (m.queue_id IS NULL OR $2
+    OR m.queue_id IN (SELECT a.queue_id FROM queue_agents a WHERE a.agent_id = $1)))`
+
+const selectMacros = `SELECT ` + macroColumns + usableMacros + ` ORDER BY m.name, m.id LIMIT $3`
+
+const selectMacro = `SELECT ` + macroColumns + usableMacros + ` AND m.id = $3`
+
+// Macros implements vezechat.TicketService.
+func (s *Store) Macros(ctx context.Context, c vezechat.Caller) ([]vezechat.Macro, error) {
+	if err := onlyDesk(c); err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return listOfRows(ctx, s.pool, scanMacro, selectMacros, c.UserID, c.Scopes.Has(vezechat.ScopeChatAdmin), 2*vezechat.MaxMacros)
+}
+
+const insertMacro = `
+INSERT INTO macros (name, owner_id, queue_id, text, actions)
+SELECT $1, nullif($2::bigint, 0), nullif($3::bigint, 0), $4, $5
+WHERE (SELECT count(*) FROM macros WHERE coalesce(owner_id, 0) = $2) < $6
+RETURNING id, used`
+
+const updateMacro = `
+UPDATE macros SET name = $1, queue_id = nullif($3::bigint, 0), text = $4, actions = $5
+WHERE id = $6 AND coalesce(owner_id, 0) = $2 RETURNING id, used`
+
+// PutMacro implements vezechat.TicketService. CodeTooLarge: there are MaxMacros.
+func (s *Store) PutMacro(ctx context.Context, r vezechat.PutMacro) (vezechat.Macro, error) {
+	m := r.Macro
+	if err := s.mayPutDesk(r.Caller, m.Owner); err != nil {
+		return m, err
+	}
+	m.Name = strings.TrimSpace(m.Name)
+	if err := m.Validate(); err != nil {
+		return m, err
+	}
+	if err := checkName(m.Name); err != nil {
+		return m, err
+	}
+	if m.Actions == nil {
+		m.Actions = []vezechat.TicketAction{}
+	}
+	actions, err := json.Marshal(m.Actions)
+	if err != nil {
+		return m, err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	sql, last, none := insertMacro, int64(vezechat.MaxMacros), vezechat.Errorf(vezechat.CodeTooLarge, "at most %d macros", vezechat.MaxMacros)
+	if m.ID != 0 {
+		sql, last, none = updateMacro, int64(m.ID), vezechat.Errorf(vezechat.CodeNotFound, "no such macro")
+	}
+	err = s.pool.QueryRow(ctx, sql, m.Name, m.Owner, m.Queue, m.Text, actions, last).Scan(&m.ID, &m.Used)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		err = none
+	case foreign(err):
+		err = vezechat.Errorf(vezechat.CodeBadRequest, "queue_id: there is no such queue")
+	}
+	return m, translate(err)
+}
+
+const deleteMacro = `
+DELETE FROM macros WHERE id = $1 AND (owner_id = $2 OR owner_id IS NULL AND $3)`
+
+// DeleteMacro implements vezechat.TicketService.
+func (s *Store) DeleteMacro(ctx context.Context, r vezechat.MacroRef) error {
+	return s.deleteDesk(ctx, r.Caller, deleteMacro, "no such macro of yours", r.ID, r.Caller.UserID, r.Caller.Scopes.Has(vezechat.ScopeChatAdmin))
+}
+
+const countMacro = `
+UPDATE macros SET used = used + 1 WHERE id = $1`
+
+// ApplyMacro implements vezechat.TicketService.
+func (s *Store) ApplyMacro(ctx context.Context, r vezechat.ApplyMacro) (vezechat.Applied, error) {
+	var text string
+	t, err := s.deskChange(ctx, r.TicketRef, "updated", func(ctx context.Context, w *work) error {
+		rows, err := w.tx.Query(ctx, selectMacro, r.Caller.UserID, r.Caller.Scopes.Has(vezechat.ScopeChatAdmin), r.Macro)
+		if err != nil {
+			return err
+		}
+		m, err := pgx.CollectExactlyOneRow(rows, scanMacro)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return vezechat.Errorf(vezechat.CodeNotFound, "no such macro")
+		}
+		if err != nil {
+			return err
+		}
+		text = m.Text
+		if w.why == "" {
+			w.why = "macro: " + m.Name
+		}
+		if err := w.doAll(ctx, r.Caller, m.Actions); err != nil {
+			return err
+		}
+		if err := w.save(ctx); err != nil { // before the macro's row, which others want too
+			return err
+		}
+		_, err = w.tx.Exec(ctx, countMacro, m.ID)
+		return err
+	})
+	return vezechat.Applied{Ticket: t, Text: vezechat.FillIn(text, &t, r.Caller.Handle)}, err
+}
+
+// TicketFields implements vezechat.TicketService.
+func (s *Store) TicketFields(ctx context.Context, c vezechat.Caller) ([]vezechat.TicketField, error) {
+	if err := onlyDesk(c); err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	list, err := ticketFields(ctx, s.pool)
+	if list == nil {
+		list = []vezechat.TicketField{}
+	}
+	return list, translate(err)
+}
+
+const upsertField = `
+INSERT INTO ticket_fields AS f (key, name, type, options, required)
+SELECT $1, $2, $3, $4, $5
+WHERE EXISTS (SELECT FROM ticket_fields WHERE key = $1) OR (SELECT count(*) FROM ticket_fields) < $6
+ON CONFLICT (key) DO UPDATE SET name = excluded.name, options = excluded.options, required = excluded.required
+WHERE f.type = excluded.type
+RETURNING true`
+
+// PutTicketField implements vezechat.TicketService. CodeConflict: the field is of
+// another type, which what tickets have in it is of; or there are MaxFields.
+func (s *Store) PutTicketField(ctx context.Context, r vezechat.PutTicketField) (vezechat.TicketField, error) {
+	f := r.Field
+	if err := onlyAdmin(r.Caller); err != nil {
+		return f, err
+	}
+	f.Name = strings.TrimSpace(f.Name)
+	if err := f.Validate(); err != nil {
+		return f, err
+	}
+	if err := checkName(f.Name); err != nil {
+		return f, err
+	}
+	options, err := json.Marshal(listOf(f.Options))
+	if err != nil {
+		return f, err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var done bool
+	err = s.pool.QueryRow(ctx, upsertField, f.Key, f.Name, f.Type, options, f.Required, vezechat.MaxFields).Scan(&done)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = vezechat.Errorf(vezechat.CodeConflict, "the field is of another type, or there are %d", vezechat.MaxFields)
+	}
+	return f, translate(err)
+}
+
+func onlyAdmin(c vezechat.Caller) error {
+	switch {
+	case c.UserID <= 0:
+		return vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	case !c.Scopes.Has(vezechat.ScopeChatAdmin):
+		return vezechat.Errorf(vezechat.CodeForbidden, "that needs the scope %s", vezechat.ScopeChatAdmin)
+	}
+	return nil
+}
+
+const deleteField = `
+DELETE FROM ticket_fields WHERE key = $1`
+
+// DeleteTicketField implements vezechat.TicketService.
+func (s *Store) DeleteTicketField(ctx context.Context, r vezechat.PutTicketField) error {
+	if err := onlyAdmin(r.Caller); err != nil {
+		return err
+	}
+	return s.deleteDesk(ctx, r.Caller, deleteField, "no such field", r.Field.Key)
+}

@@ -1,0 +1,372 @@
+package postgres_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/storage/postgres"
+)
+
+func (w *deskWorld) merge(from, into vezechat.TicketID) error {
+	_, err := w.MergeTicket(w.t.Context(), vezechat.MergeTicket{TicketRef: tref(w.staff, from), Into: into})
+	return err
+}
+
+func TestMergeTicket(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	a, b, c := w.ticket(w.ann, "a"), w.ticket(w.ann, "b"), w.ticket(w.ann, "c")
+	if err := w.WatchTicket(ctx, vezechat.WatchTicket{TicketRef: tref(w.two, a.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		from, into vezechat.TicketID
+		want       vezechat.Code
+	}{
+		"itself": {a.ID, a.ID, vezechat.CodeBadRequest}, "nothing": {a.ID, 4711, vezechat.CodeNotFound}, "of nothing": {4711, a.ID, vezechat.CodeNotFound},
+	} {
+		if err := w.merge(tt.from, tt.into); vezechat.CodeOf(err) != tt.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := w.merge(a.ID, b.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.get(a.ID); got.Status != vezechat.StatusClosed || got.CloseReason != vezechat.CloseMerged || got.MergedInto != b.ID {
+		t.Errorf("%+v", got)
+	}
+	wantCode(t, w.merge(a.ID, c.ID), vezechat.CodeBadTransition)
+	wantCode(t, w.merge(b.ID, a.ID), vezechat.CodeConflict)
+	if err := w.merge(b.ID, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, w.merge(c.ID, a.ID), vezechat.CodeConflict)
+	watch, err := w.TicketWatchers(ctx, tref(w.staff, c.ID))
+	if err != nil || len(watch) != 1 || watch[0].ID != w.two.UserID || watch[0].Email != "" {
+		t.Errorf("watchers %v, %v", watch, err)
+	}
+	w.echo()
+	if n := w.count(`SELECT count(*) FROM desk_events WHERE type = 'ticket.merged'`); n != 2 {
+		t.Errorf("%d events of merging", n)
+	}
+	for _, id := range []vezechat.TicketID{a.ID, b.ID, c.ID} {
+		w.replaysTo(w.get(id))
+	}
+}
+
+// Two people's tickets become one only when both may see it.
+func TestMergeTicket_OfTwoPeople(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	a, b := w.ticket(w.ann, "a"), w.ticket(w.bob, "b")
+	wantCode(t, w.merge(a.ID, b.ID), vezechat.CodeConflict)
+	if _, err := w.MergeTicket(ctx, vezechat.MergeTicket{TicketRef: tref(w.staff, a.ID), Into: b.ID, Share: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Ticket(ctx, tref(w.ann, b.ID)); err != nil || got.NotesRoom != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := w.Access(ctx, ref(w.ann, b.Room)); err != nil {
+		t.Error(err)
+	}
+	_, err := w.move(w.ann, b.ID, vezechat.MoveSolve)
+	wantCode(t, err, vezechat.CodeNotFound) // it is the other's to say that it is done
+	w.write(w.ann, a.Room, "me too", time.Now())
+	if p, err := w.Messages(ctx, vezechat.History{RoomRef: ref(w.bob, b.Room)}); err != nil || len(p.Messages) != 1 || p.Messages[0].UserID != w.ann.UserID {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// However tickets are merged at the same time, each that is closed leads to one
+// that is not.
+func TestMergeTicket_NoRings(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	const n = 8
+	var ids []vezechat.TicketID
+	for i := range n {
+		ids = append(ids, w.ticket(w.ann, fmt.Sprint(i)).ID)
+	}
+	done := make(chan error)
+	for i := range n {
+		for j := range n {
+			go func() { done <- w.merge(ids[i], ids[j]) }()
+		}
+	}
+	for range n * n {
+		if err := <-done; err != nil {
+			switch vezechat.CodeOf(err) {
+			case vezechat.CodeBadRequest, vezechat.CodeConflict, vezechat.CodeBadTransition:
+			default:
+				t.Error(err)
+			}
+		}
+	}
+	if left := w.count(`SELECT count(*) FROM tickets WHERE status <> 'closed'`); left != 1 {
+		t.Errorf("%d are left, want 1", left)
+	}
+	for _, id := range ids {
+		tk := w.get(id)
+		for steps := 0; tk.MergedInto != 0; steps++ {
+			if steps > n {
+				t.Fatalf("ticket %d leads nowhere", id)
+			}
+			tk = w.get(tk.MergedInto)
+		}
+	}
+}
+
+func TestSplitTicket(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "two things", Body: "one"})
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	w.write(w.staff, tk.Room, "done", at, vezechat.FlagStaff)
+	from := w.write(w.ann, tk.Room, "and another", at.Add(time.Second))
+	w.write(w.staff, tk.Room, "let me see", at.Add(2*time.Second), vezechat.FlagStaff)
+	split := func(from vezechat.MessageID, subject string) (vezechat.Ticket, error) {
+		return w.SplitTicket(ctx, vezechat.SplitTicket{TicketRef: tref(w.staff, tk.ID), From: from, Subject: subject})
+	}
+	for _, bad := range []vezechat.MessageID{0, from + 1000, 1} {
+		if _, err := split(bad, "x"); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+			t.Errorf("from %d: %v", bad, err)
+		}
+	}
+	next, err := split(from, "the other thing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.hear()
+	p, err := w.Messages(ctx, vezechat.History{RoomRef: ref(w.ann, next.Room)})
+	if err != nil || len(p.Messages) != 2 || p.Messages[0].Text != "and another" || p.Messages[1].UserID != w.staff.UserID || !p.Messages[0].At.Equal(at.Add(time.Second)) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if got := w.get(next.ID); got.Requester != w.ann.UserID || got.Status != vezechat.StatusOpen || got.FirstReplyAt.Before(got.CreatedAt) {
+		t.Errorf("%+v", got)
+	}
+	links, err := w.TicketLinks(ctx, tref(w.staff, tk.ID))
+	if err != nil || len(links) != 1 || links[0].Kind != vezechat.LinkSplit || links[0].TicketID != next.ID || links[0].Subject != "the other thing" {
+		t.Errorf("%+v, %v", links, err)
+	}
+	w.replaysTo(w.get(tk.ID))
+	w.replaysTo(w.get(next.ID))
+	var many []vezechat.Event
+	for range vezechat.MaxSplit {
+		many = append(many, said(w.ann, tk.Room, "x"))
+	}
+	w.store(many...)
+	_, err = split(from, "x")
+	wantCode(t, err, vezechat.CodeTooLarge)
+}
+
+func TestFollowUpTicket(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	open, closed := w.ticket(w.ann, "open"), w.inStatus(vezechat.StatusClosed)
+	_, err := w.FollowUpTicket(t.Context(), vezechat.FollowUpTicket{TicketRef: tref(w.ann, open.ID)})
+	wantCode(t, err, vezechat.CodeConflict)
+	for range 2 {
+		got, err := w.FollowUpTicket(t.Context(), vezechat.FollowUpTicket{TicketRef: tref(w.ann, closed.ID), Body: "again", Key: "k"})
+		if err != nil || got.FollowUpOf != closed.ID || got.Subject != closed.Subject || got.ID != closed.ID+1 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	w.replaysTo(w.get(closed.ID))
+}
+
+func TestLinksWatchersRatings(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	a, b := w.ticket(w.ann, "a"), w.ticket(w.bob, "b")
+	link := func(other vezechat.TicketID, kind vezechat.LinkKind, remove bool) error {
+		return w.LinkTicket(ctx, vezechat.LinkTicket{TicketRef: tref(w.staff, a.ID), Other: other, Kind: kind, Remove: remove})
+	}
+	for range 2 {
+		if err := link(b.ID, vezechat.LinkBlocks, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, bad := range []error{link(a.ID, vezechat.LinkBlocks, false), link(4711, vezechat.LinkBlocks, false), link(b.ID, vezechat.LinkSplit, false)} {
+		wantCode(t, bad, vezechat.CodeBadRequest)
+	}
+	if got := w.get(a.ID); got.Version != 2 {
+		t.Errorf("one link, version %d", got.Version)
+	}
+	if links, err := w.TicketLinks(ctx, tref(w.staff, b.ID)); err != nil || len(links) != 1 || links[0].Subject != "a" {
+		t.Errorf("the far end's links: %+v, %v", links, err)
+	}
+	if err := link(b.ID, vezechat.LinkBlocks, true); err != nil {
+		t.Fatal(err)
+	}
+	for i := range vezechat.MaxWatchers {
+		if err := w.WatchTicket(ctx, vezechat.WatchTicket{TicketRef: tref(w.staff, a.ID), UserID: w.user(fmt.Sprint("w", i)).UserID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCode(t, w.WatchTicket(ctx, vezechat.WatchTicket{TicketRef: tref(w.staff, a.ID)}), vezechat.CodeTooLarge)
+	wantCode(t, w.WatchTicket(ctx, vezechat.WatchTicket{TicketRef: tref(w.staff, b.ID), UserID: 4711}), vezechat.CodeBadRequest)
+	p, err := w.Tickets(ctx, vezechat.TicketQuery{Caller: w.user("w0", vezechat.ScopeTicketManage), TicketFilter: vezechat.TicketFilter{Watching: true}})
+	if err != nil || len(p.Tickets) != 1 || p.Tickets[0].ID != a.ID {
+		t.Errorf("watched: %+v, %v", p, err)
+	}
+	rate := func(score int) error {
+		return w.RateTicket(ctx, vezechat.RateTicket{TicketRef: tref(w.ann, a.ID), Score: score, Comment: "quick"})
+	}
+	wantCode(t, rate(5), vezechat.CodeConflict)
+	w.mustMove(w.staff, a.ID, vezechat.MoveSolve)
+	wantCode(t, rate(6), vezechat.CodeBadRequest)
+	for _, score := range []int{2, 5} {
+		if err := rate(score); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.count(`SELECT score::int FROM ticket_ratings WHERE ticket_id = $1 AND agent_id = $2`, a.ID, w.staff.UserID); n != 5 {
+		t.Errorf("rated %d", n)
+	}
+	w.replaysTo(w.get(a.ID))
+	if _, err := w.pool.Exec(ctx, `UPDATE ticket_history SET why = 'x'`); err == nil {
+		t.Error("the history was changed")
+	}
+}
+
+func TestAttendTicket(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	w := newDeskWorld(t, postgres.Options{Now: func() time.Time { return now }})
+	tk := w.ticket(w.ann, "x")
+	attend := func(c vezechat.Caller, mode string) string {
+		t.Helper()
+		list, err := w.AttendTicket(t.Context(), vezechat.AttendTicket{TicketRef: tref(c, tk.ID), Mode: mode})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, a := range list {
+			out = append(out, a.Handle+" "+a.Mode)
+		}
+		return strings.Join(out, ", ")
+	}
+	if got := attend(w.staff, "viewing"); got != "" {
+		t.Error(got)
+	}
+	if got := attend(w.two, "replying"); got != "@staff viewing" {
+		t.Error(got)
+	}
+	now = now.Add(vezechat.AttendFor)
+	if got := attend(w.staff, "replying"); got != "" {
+		t.Errorf("after it has ended: %s", got)
+	}
+	if got := attend(w.two, ""); got != "@staff replying" {
+		t.Error(got)
+	}
+	if got := attend(w.staff, "viewing"); got != "" {
+		t.Errorf("after they left: %s", got)
+	}
+}
+
+func TestBulkTickets(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	a, b, closed := w.ticket(w.ann, "a"), w.ticket(w.bob, "b"), w.inStatus(vezechat.StatusClosed)
+	do := []vezechat.TicketAction{{Do: vezechat.DoTag, Tag: "Wave"}, {Do: vezechat.DoPriority, Priority: vezechat.PriorityUrgent}, {Do: vezechat.DoTake}}
+	res, err := w.BulkTickets(t.Context(), vezechat.BulkTickets{Caller: w.staff, IDs: []vezechat.TicketID{a.ID, 4711, closed.ID, b.ID}, Actions: do, Why: "outage"})
+	if err != nil || len(res) != 4 {
+		t.Fatal(res, err)
+	}
+	for i, want := range []vezechat.Code{"", vezechat.CodeNotFound, vezechat.CodeBadTransition, ""} {
+		if res[i].Code != want || (want != "") != (res[i].Message != "") {
+			t.Errorf("%d: %+v, want %q", i, res[i], want)
+		}
+	}
+	for _, id := range []vezechat.TicketID{a.ID, b.ID} {
+		got := w.get(id)
+		if got.Version != 2 || got.Assignee != w.staff.UserID || got.Status != vezechat.StatusOpen || !slices.Equal(got.Tags, []string{"wave"}) {
+			t.Errorf("%+v", got)
+		}
+		h, err := w.TicketHistory(t.Context(), vezechat.TicketHistory{TicketRef: tref(w.staff, id), After: 1})
+		if err != nil || len(h) != 1 || h[0].Why != "outage" || h[0].Handle != w.staff.Handle {
+			t.Errorf("%+v, %v", h, err)
+		}
+	}
+	for name, r := range map[string]vezechat.BulkTickets{
+		"nothing to do": {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}}, "nowhere": {Caller: w.staff, Actions: do},
+		"too many":         {Caller: w.staff, IDs: make([]vezechat.TicketID, vezechat.MaxBulk+1), Actions: do},
+		"a move of nobody": {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}, Actions: []vezechat.TicketAction{{Do: vezechat.DoMove, Move: vezechat.MoveExpire}}},
+		"no such thing":    {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}, Actions: []vezechat.TicketAction{{Do: "dance"}}},
+	} {
+		if _, err := w.BulkTickets(t.Context(), r); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestMacros(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	for _, sql := range []string{`INSERT INTO queues (name, name_key) VALUES ('billing', 'billing')`, `INSERT INTO agents (user_id) VALUES (` + w.two.UserID.String() + `)`,
+		`INSERT INTO queue_agents (queue_id, agent_id) VALUES (1, ` + w.two.UserID.String() + `)`} {
+		if _, err := w.pool.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put := func(c vezechat.Caller, m vezechat.Macro) vezechat.Macro {
+		t.Helper()
+		m, err := w.PutMacro(ctx, vezechat.PutMacro{Caller: c, Macro: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	own := put(w.staff, vezechat.Macro{Name: "mine", Owner: w.staff.UserID, Text: "x"})
+	all := put(w.boss, vezechat.Macro{
+		Name: "greet", Text: "Hi {{requester.handle}}, {{agent.handle}} here about {{ticket.id}}, {{ticket.subject}}. {{what}}",
+		Actions: []vezechat.TicketAction{{Do: vezechat.DoTake}, {Do: vezechat.DoTag, Tag: "greeted"}},
+	})
+	queue := put(w.boss, vezechat.Macro{Name: "queue", Queue: 1, Text: "y"})
+	usable := func(c vezechat.Caller) (ids []vezechat.MacroID) {
+		t.Helper()
+		list, err := w.Macros(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list {
+			ids = append(ids, m.ID)
+		}
+		return ids
+	}
+	for who, want := range map[*vezechat.Caller][]vezechat.MacroID{&w.staff: {all.ID, own.ID}, &w.two: {all.ID, queue.ID}, &w.boss: {all.ID, queue.ID}} {
+		if got := usable(*who); !slices.Equal(got, want) {
+			t.Errorf("%s may use %v, want %v", who.Handle, got, want)
+		}
+	}
+	tk := w.ticket(w.ann, "{{agent.handle}}")
+	got, err := w.ApplyMacro(ctx, vezechat.ApplyMacro{TicketRef: tref(w.staff, tk.ID), Macro: all.ID})
+	if err != nil || got.Text != "Hi @ann, @staff here about "+tk.ID.String()+", {{agent.handle}}. {{what}}" || got.Ticket.Assignee != w.staff.UserID || got.Ticket.Version != 2 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, m := range []vezechat.MacroID{queue.ID, 4711} {
+		_, err = w.ApplyMacro(ctx, vezechat.ApplyMacro{TicketRef: tref(w.staff, tk.ID), Macro: m})
+		wantCode(t, err, vezechat.CodeNotFound)
+	}
+	wantCode(t, w.DeleteMacro(ctx, vezechat.MacroRef{Caller: w.two, ID: own.ID}), vezechat.CodeNotFound)
+	wantCode(t, w.DeleteMacro(ctx, vezechat.MacroRef{Caller: w.staff, ID: own.ID}), "")
+	all.Text = "new"
+	if again := put(w.boss, all); again.Used != 1 || again.ID != all.ID {
+		t.Errorf("%+v", again)
+	}
+	for name, m := range map[string]vezechat.Macro{"empty": {Name: "a", Owner: w.staff.UserID}, "no name": {Owner: w.staff.UserID, Text: "x"},
+		"no such queue": {Name: "a", Text: "x", Queue: 77, Owner: w.staff.UserID}, "an action": {Name: "a", Owner: w.staff.UserID, Actions: []vezechat.TicketAction{{Do: "x"}}}} {
+		if _, err := w.PutMacro(ctx, vezechat.PutMacro{Caller: w.staff, Macro: m}); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,374 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+const selectMembership = `
+SELECT EXISTS (SELECT FROM room_members WHERE room_id = $1 AND user_id = $2)`
+
+// Ticket implements vezechat.TicketService. Who became a member of the public room
+// when their ticket was merged sees the ticket, too.
+func (s *Store) Ticket(ctx context.Context, q vezechat.TicketRef) (vezechat.Ticket, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	t, err := s.seenTicket(ctx, s.pool, q)
+	if err != nil {
+		return vezechat.Ticket{}, translate(err)
+	}
+	return shownTo(t, q.Caller), nil
+}
+
+// seenTicket reads a ticket that the caller may see, as it is.
+func (s *Store) seenTicket(ctx context.Context, db querier, q vezechat.TicketRef) (vezechat.Ticket, error) {
+	if q.Caller.UserID <= 0 {
+		return vezechat.Ticket{}, vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	}
+	t, err := ticket(ctx, db, q.TicketID)
+	if err != nil || owns(q.Caller, &t) || q.Caller.Desk() {
+		return t, err
+	}
+	var member bool
+	err = db.QueryRow(ctx, selectMembership, t.Room, q.Caller.UserID).Scan(&member)
+	if err == nil && !member {
+		err = noSuchTicket()
+	}
+	return t, err
+}
+
+func owns(c vezechat.Caller, t *vezechat.Ticket) bool {
+	return c.UserID != 0 && c.UserID == t.Requester
+}
+
+// party is who a caller is to a ticket that they may see.
+func party(c vezechat.Caller) vezechat.Party {
+	if c.Desk() {
+		return vezechat.PartyStaff
+	}
+	return vezechat.PartyRequester
+}
+
+func onlyDesk(c vezechat.Caller) error {
+	switch {
+	case c.UserID <= 0:
+		return vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	case !c.Desk():
+		return vezechat.Errorf(vezechat.CodeForbidden, "that needs the scope %s", vezechat.ScopeTicketManage)
+	}
+	return nil
+}
+
+// deskChange is changeTicket for what only the desk does. A requester learns no more
+// of other people's tickets from it than from Ticket.
+func (s *Store) deskChange(ctx context.Context, r vezechat.TicketRef, kind string, fn func(context.Context, *work) error) (vezechat.Ticket, error) {
+	return s.changeTicket(ctx, r, kind, func(ctx context.Context, w *work) error {
+		if err := onlyDesk(r.Caller); err != nil {
+			return err
+		}
+		return fn(ctx, w)
+	})
+}
+
+// changeTicket changes a ticket that the caller may see.
+func (s *Store) changeTicket(ctx context.Context, r vezechat.TicketRef, kind string, fn func(context.Context, *work) error) (t vezechat.Ticket, err error) {
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		w, err := s.lockFor(ctx, tx, r, kind)
+		if err != nil {
+			return err
+		}
+		if err := fn(ctx, w); err != nil {
+			return err
+		}
+		if err := w.save(ctx); err != nil {
+			return err
+		}
+		t, err = ticket(ctx, tx, r.TicketID)
+		return err
+	})
+	if err != nil {
+		return vezechat.Ticket{}, err
+	}
+	s.signalOutbox()
+	return shownTo(t, r.Caller), nil
+}
+
+// lockFor takes a ticket's row for a caller who may see it, and compares its version.
+func (s *Store) lockFor(ctx context.Context, tx pgx.Tx, r vezechat.TicketRef, kind string) (*work, error) {
+	switch {
+	case r.Caller.UserID <= 0:
+		return nil, vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	case !r.Caller.Scopes.Has(vezechat.ScopeChatWrite) && !r.Caller.Desk():
+		return nil, vezechat.Errorf(vezechat.CodeForbidden, "your token may read, not write")
+	}
+	w, err := s.lockTicket(ctx, tx, r.TicketID, lockWait)
+	if err != nil {
+		return nil, err
+	}
+	if !owns(r.Caller, &w.t) && !r.Caller.Desk() {
+		return nil, noSuchTicket()
+	}
+	if r.Version != 0 && r.Version != w.t.Version {
+		return nil, vezechat.Errorf(vezechat.CodeConflict, "the ticket has changed: it is at version %d, not %d", w.t.Version, r.Version)
+	}
+	return w, w.by(&r, kind)
+}
+
+// PatchTicket implements vezechat.TicketService.
+func (s *Store) PatchTicket(ctx context.Context, r vezechat.PatchTicket) (vezechat.Ticket, error) {
+	return s.deskChange(ctx, r.TicketRef, "updated", func(ctx context.Context, w *work) error { return w.patch(ctx, r) })
+}
+
+func (w *work) patch(ctx context.Context, r vezechat.PatchTicket) (err error) {
+	if err := w.unclosed(); err != nil {
+		return err
+	}
+	if r.Subject != nil {
+		if w.t.Subject, err = vezechat.CheckSubject(*r.Subject); err != nil {
+			return err
+		}
+	}
+	if r.Priority != nil {
+		if err := w.prioritise(*r.Priority); err != nil {
+			return err
+		}
+	}
+	if r.Tags != nil {
+		if err := w.tag(*r.Tags); err != nil {
+			return err
+		}
+	}
+	if r.Skills != nil {
+		if err := vezechat.CheckNeeds(*r.Skills); err != nil {
+			return err
+		}
+		w.t.Needs = slices.SortedFunc(slices.Values(*r.Skills), func(a, b vezechat.SkillLevel) int { return int(a.Skill - b.Skill) })
+	}
+	if len(r.Custom) > 0 {
+		if w.t.Custom, err = mergeCustom(ctx, w.tx, w.t.Custom, r.Custom); err != nil {
+			return err
+		}
+	}
+	if r.Queue != nil {
+		return w.enqueue(ctx, *r.Queue)
+	}
+	return nil
+}
+
+// unclosed refuses to change what is done for good.
+func (w *work) unclosed() error {
+	if w.t.Status == vezechat.StatusClosed {
+		return vezechat.Errorf(vezechat.CodeBadTransition, "the ticket is closed")
+	}
+	return nil
+}
+
+func (w *work) prioritise(p vezechat.Priority) error {
+	if !p.Valid() {
+		return vezechat.Errorf(vezechat.CodeBadRequest, "unknown priority %q", vezechat.Clip(string(p), 32))
+	}
+	w.t.Priority = p
+	return nil
+}
+
+func (w *work) tag(tags []string) error {
+	list, err := vezechat.CheckTags(tags)
+	if len(list) == 0 {
+		list = nil
+	}
+	w.t.Tags = list
+	return err
+}
+
+const selectQueueThere = `
+SELECT EXISTS (SELECT FROM queues WHERE id = $1)`
+
+// enqueue gives the ticket to another queue: whoever has it keeps it.
+func (w *work) enqueue(ctx context.Context, q vezechat.QueueID) error {
+	there := q == 0
+	if q > 0 {
+		if err := w.tx.QueryRow(ctx, selectQueueThere, q).Scan(&there); err != nil {
+			return err
+		}
+	}
+	if !there {
+		return vezechat.Errorf(vezechat.CodeBadRequest, "queue_id: there is no such queue")
+	}
+	w.t.Queue = q
+	return nil
+}
+
+// MoveTicket implements vezechat.TicketService.
+func (s *Store) MoveTicket(ctx context.Context, r vezechat.MoveTicket) (vezechat.Ticket, error) {
+	if !r.Move.Chosen() {
+		return vezechat.Ticket{}, vezechat.Errorf(vezechat.CodeBadRequest, "move: want wait, hold, resume, solve, reopen or spam")
+	}
+	return s.changeTicket(ctx, r.TicketRef, "moved", func(ctx context.Context, w *work) error {
+		return w.choose(ctx, r.Caller, r.Move, r.WakeAt)
+	})
+}
+
+// choose makes a move that a person has chosen.
+func (w *work) choose(ctx context.Context, c vezechat.Caller, m vezechat.Move, wake time.Time) error {
+	aside := m == vezechat.MoveWait || m == vezechat.MoveHold
+	switch {
+	case wake.IsZero():
+	case !aside:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "wake_at: of wait and hold only")
+	case !wake.After(w.at) || wake.After(w.at.AddDate(0, 0, vezechat.MaxWakeDays)):
+		return vezechat.Errorf(vezechat.CodeBadRequest, "wake_at: a time within the next %d days", vezechat.MaxWakeDays)
+	}
+	if m == vezechat.MoveSolve && c.Desk() {
+		lack, err := lackingFields(ctx, w.tx, &w.t)
+		if err != nil {
+			return err
+		}
+		if len(lack) > 0 {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "to solve it, the ticket needs %s", strings.Join(lack, ", "))
+		}
+	}
+	if err := w.move(m, party(c)); err != nil {
+		return err
+	}
+	if aside {
+		w.t.WakeAt = time.Time{}
+		if !wake.IsZero() {
+			w.t.WakeAt = wake.UTC().Truncate(time.Microsecond)
+		}
+	}
+	if m == vezechat.MoveReopen && w.t.WaitingSince.IsZero() && owns(c, &w.t) {
+		w.t.WaitingSince = w.at
+	}
+	return nil
+}
+
+// AssignTicket implements vezechat.TicketService.
+func (s *Store) AssignTicket(ctx context.Context, r vezechat.AssignTicket) (vezechat.Ticket, error) {
+	kind := "assigned"
+	if r.Assignee == 0 {
+		kind = "unassigned"
+	}
+	return s.deskChange(ctx, r.TicketRef, kind, func(ctx context.Context, w *work) error { return w.assign(ctx, r.Assignee) })
+}
+
+// assign gives the ticket to somebody, or to nobody. Who is given a ticket has taken
+// it: it is open then, if it was new.
+func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
+	if err := w.unclosed(); err != nil || w.t.Assignee == to {
+		return err
+	}
+	if to != 0 {
+		if _, err := user(ctx, w.tx, vezechat.UserQuery{ID: to}); err != nil {
+			if vezechat.CodeOf(err) == vezechat.CodeNotFound {
+				return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: there is no such user")
+			}
+			return err
+		}
+	}
+	w.t.Assignee = to
+	if to != 0 && w.t.Status.Working() {
+		return w.move(vezechat.MoveAccept, vezechat.PartyStaff)
+	}
+	return nil
+}
+
+// TransferTicket implements vezechat.TicketService.
+func (s *Store) TransferTicket(ctx context.Context, r vezechat.TransferTicket) (vezechat.Ticket, error) {
+	return s.deskChange(ctx, r.TicketRef, "transferred", func(ctx context.Context, w *work) error {
+		if err := w.unclosed(); err != nil {
+			return err
+		}
+		if r.Queue == 0 && r.Assignee == 0 {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "queue_id, assignee_id: want one of them")
+		}
+		if r.Queue != 0 {
+			if err := w.enqueue(ctx, r.Queue); err != nil {
+				return err
+			}
+		}
+		return w.assign(ctx, r.Assignee)
+	})
+}
+
+// do does what an action of a macro or of a bulk change says.
+func (w *work) do(ctx context.Context, c vezechat.Caller, a *vezechat.TicketAction) error {
+	if a.Do != vezechat.DoMove {
+		if err := w.unclosed(); err != nil {
+			return err
+		}
+	}
+	switch a.Do {
+	case vezechat.DoMove:
+		return w.choose(ctx, c, a.Move, time.Time{})
+	case vezechat.DoPriority:
+		return w.prioritise(a.Priority)
+	case vezechat.DoQueue:
+		return w.enqueue(ctx, a.Queue)
+	case vezechat.DoAssign:
+		return w.assign(ctx, a.User)
+	case vezechat.DoTake:
+		return w.assign(ctx, c.UserID)
+	case vezechat.DoTag:
+		return w.tag(append(slices.Clone(w.t.Tags), a.Tag))
+	case vezechat.DoUntag:
+		gone, err := vezechat.CheckTags([]string{a.Tag})
+		if err != nil {
+			return err
+		}
+		return w.tag(slices.DeleteFunc(slices.Clone(w.t.Tags), func(t string) bool { return t == gone[0] }))
+	case vezechat.DoField:
+		return w.setField(ctx, a.Key, a.Value)
+	}
+	return a.Validate()
+}
+
+func (w *work) setField(ctx context.Context, key string, value vezechat.CustomJSON) (err error) {
+	given, err := marshalCustom(map[string]vezechat.CustomJSON{key: value})
+	if err != nil {
+		return err
+	}
+	w.t.Custom, err = mergeCustom(ctx, w.tx, w.t.Custom, given)
+	return err
+}
+
+// BulkTickets implements vezechat.TicketService.
+func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]vezechat.BulkResult, error) {
+	if err := onlyDesk(r.Caller); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(r.IDs) == 0 || len(r.IDs) > vezechat.MaxBulk:
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "ids: 1 to %d", vezechat.MaxBulk)
+	case len(r.Actions) == 0:
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "actions: nothing to do")
+	}
+	if err := vezechat.CheckActions(r.Actions); err != nil {
+		return nil, err
+	}
+	out := make([]vezechat.BulkResult, len(r.IDs))
+	for i, id := range r.IDs {
+		ref := vezechat.TicketRef{Caller: r.Caller, TicketID: id, Why: r.Why, Trace: r.Trace}
+		t, err := s.deskChange(ctx, ref, "updated", func(ctx context.Context, w *work) error { return w.doAll(ctx, r.Caller, r.Actions) })
+		out[i] = vezechat.BulkResult{ID: id, Version: t.Version, Status: t.Status}
+		if err != nil {
+			e := vezechat.AsError(err)
+			out[i].Code, out[i].Message = e.Code, e.Message
+		}
+	}
+	return out, nil
+}
+
+func (w *work) doAll(ctx context.Context, c vezechat.Caller, list []vezechat.TicketAction) error {
+	for i := range list {
+		if err := w.do(ctx, c, &list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
