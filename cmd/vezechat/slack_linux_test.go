@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -20,14 +23,16 @@ func TestServe_TimersMayBeLate(t *testing.T) {
 	}
 	for _, thread := range threads {
 		b, err := os.ReadFile("/proc/" + thread.Name() + "/timerslack_ns")
-		if os.IsNotExist(err) {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			t.Skip("another thread's slack is told to who has CAP_SYS_NICE only")
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH):
 			continue // it has ended meanwhile
-		}
-		if err != nil {
+		case err != nil:
 			t.Fatal(err)
 		}
-		if got := strings.TrimSpace(string(b)); got != strconv.Itoa(timerSlack) {
-			t.Errorf("thread %s has %s ns", thread.Name(), got)
+		if got, err := strconv.Atoi(strings.TrimSpace(string(b))); err != nil || got < timerSlack {
+			t.Errorf("thread %s has %s ns", thread.Name(), b)
 		}
 	}
 }

@@ -267,6 +267,9 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 		if !all && h.dirty.Load() {
 			return nil // all of them are next
 		}
+		if time.Since(now) > h.cfg.SweepEvery/2 {
+			gap = 0 // the log is slow
+		}
 		if !pause(ctx, gap) {
 			return ctx.Err()
 		}

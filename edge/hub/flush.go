@@ -41,7 +41,7 @@ func (f *flusher) add(c *Conn) {
 }
 
 // turnSize is how many sockets are written to before those are looked at that came
-// later. A room of thousands is a long list, and each write takes some 10 µs: few
+// later. A room of thousands is a long list, and each write takes some 8 µs: few
 // who came later go first, so that a small room waits for a turn of the large one
 // and not for all of it.
 const turnSize = 32
@@ -68,6 +68,11 @@ func (f *flusher) run(ctx context.Context) {
 		if len(fresh) <= turnSize {
 			f.flushAll(fresh)
 		} else {
+			if done > 0 { // what is done makes room: the list is never longer than there are sockets
+				n := copy(work, work[done:])
+				clear(work[n:])
+				work, done = work[:n], 0
+			}
 			work = append(work, fresh...)
 			clear(fresh)
 		}
