@@ -187,10 +187,10 @@ const (
 type Why struct {
 	State    ItemState `json:"state"`
 	Queue    QueueID   `json:"queue_id,omitempty"`
-	Step     int       `json:"step,omitempty"`       // of the queue's steps, 0: none has come
+	Step     int       `json:"step,omitempty"`        // of the queue's steps, 0: none has come
 	NextStep time.Time `json:"next_step_at,omitzero"` // when the queue asks less
-	Agent    UserID    `json:"agent_id,omitempty"`   // who has it, is offered it, or would be next
-	Verdicts []Verdict `json:"verdicts,omitempty"`   // of a queued one, on each agent of its queue and of the overflow queue
+	Agent    UserID    `json:"agent_id,omitempty"`    // who has it, is offered it, or would be next
+	Verdicts []Verdict `json:"verdicts,omitempty"`    // of a queued one, on each agent of its queue and of the overflow queue
 }
 
 // QueuePlace is how long somebody has to wait, as far as it can be told.

@@ -47,6 +47,7 @@ func (s *Store) signalInbox() {
 	case s.inbox <- struct{}{}:
 	default:
 	}
+	s.wake(vezechat.Wake{Kind: vezechat.WakeInbox})
 }
 
 // InboxSignal receives when this process has stored messages of tickets. Other
