@@ -227,6 +227,40 @@ type Board struct {
 	At       time.Time           `json:"at"`
 }
 
+// Claim is what came of giving a waiting ticket to an agent.
+type Claim string
+
+// What came of it.
+const (
+	ClaimOffered  Claim = "offered"
+	ClaimAssigned Claim = "assigned"
+	ClaimLost     Claim = "lost" // it is not so any more: somebody was faster
+)
+
+// Reasons for which a live chat becomes a ticket that is answered when there is time.
+const (
+	DeferNobody = "nobody is online"
+	DeferClosed = "the desk is closed"
+)
+
+// AgentLoad is what changes of an agent all the time.
+type AgentLoad struct {
+	ID           UserID
+	Status       AgentStatus
+	CanReply     bool
+	Capacity     int
+	Used         int
+	LastAssigned time.Time
+}
+
+// DeskState is what routers keep in memory: the settings, and what agents can do.
+// Version is another one when it has changed.
+type DeskState struct {
+	Version int64
+	Queues  []Queue
+	Agents  []Agent
+}
+
 // DeskService keeps the desk's settings and its agents, and hands them their work.
 // Changes count at once. Implementations are safe for concurrent use.
 //

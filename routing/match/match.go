@@ -22,6 +22,7 @@ import (
 type Item struct {
 	Ticket    vezechat.TicketID
 	Queue     vezechat.QueueID
+	Live      bool      // somebody sits and waits: it does not decide, whoever asks wants to know
 	Cost      int       // units of an agent's capacity
 	RankAt    time.Time // the order of the queue: earlier is first (see Rank)
 	EnteredAt time.Time // when it began to wait; steps count from here
