@@ -9,7 +9,6 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/routing/match"
-	"vezeuniqverse.com/vezechat/routing/sla"
 )
 
 // eachTicket does something to tickets, each in a transaction of its own that holds
@@ -89,7 +88,7 @@ i.agent_id = a.user_id AND i.queue_id IS NOT NULL AND (
 
 const selectLeft = `
 SELECT i.ticket_id FROM routing_items i JOIN agents a ON ` + left + `
-WHERE $2 = 0 OR i.agent_id = $2 ORDER BY i.rank_at LIMIT $3`
+WHERE $2::bigint = 0 OR i.agent_id = $2 ORDER BY i.rank_at LIMIT $3`
 
 const selectLeftOne = `
 SELECT i.state FROM routing_items i JOIN agents a ON ` + left + ` WHERE i.ticket_id = $2 FOR NO KEY UPDATE OF a`
@@ -242,6 +241,3 @@ func (s *Store) NextTimer(ctx context.Context) (time.Time, error) {
 	}
 	return at.UTC(), nil
 }
-
-// errNever tells a calendar that does not open again from other errors.
-func errNever(err error) bool { return errors.Is(err, sla.ErrNever) }
