@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	".":                  {},
 	"templates":          {".", "github.com/yuin/goldmark", "github.com/microcosm-cc/bluemonday"},
 	"migrations":         {},
-	"routing":            {".", "routing/match", prom},
+	"routing":            {".", "routing/match", "routing/sla", prom},
 	"routing/match":      {"."},
 	"routing/sla":        {"."},
 	"edge/wire":          {"."},

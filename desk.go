@@ -256,9 +256,10 @@ type AgentLoad struct {
 // DeskState is what routers keep in memory: the settings, and what agents can do.
 // Version is another one when it has changed.
 type DeskState struct {
-	Version int64
-	Queues  []Queue
-	Agents  []Agent
+	Version   int64
+	Queues    []Queue
+	Calendars []Calendar
+	Agents    []Agent
 }
 
 // DeskService keeps the desk's settings and its agents, and hands them their work.

@@ -351,6 +351,10 @@ func (s *Store) DeskState(ctx context.Context) (d vezechat.DeskState, err error)
 		d.Queues, err = pgx.CollectRows(rows, scanQueue)
 		return err
 	})
+	b.Queue(selectCalendars, vezechat.MaxCalendars).Query(func(rows pgx.Rows) (err error) {
+		d.Calendars, err = pgx.CollectRows(rows, scanCalendar)
+		return err
+	})
 	b.Queue(selectAllAgents).Query(func(rows pgx.Rows) (err error) {
 		d.Agents, err = pgx.CollectRows(rows, scanAgent)
 		return err

@@ -12,9 +12,9 @@ import (
 
 const selectLoads = `
 SELECT user_id, status, can_reply, capacity, used, last_assigned FROM agents
-WHERE status = 'online' AND can_reply AND used < capacity`
+WHERE status IN ('online', 'wrap_up') AND can_reply`
 
-// Loads returns those agents who may be given something.
+// Loads returns those agents who are there and may be given something, now or soon.
 func (s *Store) Loads(ctx context.Context) ([]vezechat.AgentLoad, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
