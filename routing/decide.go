@@ -114,7 +114,7 @@ func (r *Role) decides(ctx context.Context, ready func()) {
 
 // look is one round.
 func (r *Role) look(ctx context.Context, l letters) error {
-	if err := r.refresh(ctx, l.stale, l.sweep); err != nil {
+	if err := r.refresh(ctx, l.stale); err != nil {
 		return err
 	}
 	loads, err := r.Store.Loads(ctx)
@@ -137,9 +137,10 @@ func (r *Role) look(ctx context.Context, l letters) error {
 	return r.fillAll(ctx, l.agents, agents)
 }
 
-// refresh reads the settings anew when they have changed.
-func (r *Role) refresh(ctx context.Context, stale, compare bool) error {
-	if r.state != nil && !stale && compare {
+// refresh reads the settings anew when they have changed: what is decided by former
+// ones is lost again and again.
+func (r *Role) refresh(ctx context.Context, stale bool) error {
+	if r.state != nil && !stale {
 		n, err := r.Store.DeskVersion(ctx)
 		if err != nil {
 			return err

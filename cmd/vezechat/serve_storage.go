@@ -26,7 +26,7 @@ func (h *hub) storagePart() part {
 		if err := h.patiently(ctx, "migrate", func(ctx context.Context) error { return migrate(ctx, h.DatabaseURL) }); err != nil {
 			return err
 		}
-		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.Has})
+		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.Has, Wake: h.bus.Wake})
 		if err != nil {
 			return err
 		}
