@@ -107,10 +107,13 @@ func (s *settings) listenAt() string {
 
 // together checks what one setting asks of another.
 func (s *settings) together() error {
-	if s.dev() {
-		return nil
-	}
 	var errs []error
+	if s.has("routing") && !s.has("storage") && s.DatabaseURL == "" {
+		errs = append(errs, errors.New("DATABASE_URL: routing needs it, where storage is elsewhere"))
+	}
+	if s.dev() {
+		return errors.Join(errs...)
+	}
 	if s.has("storage") && s.DatabaseURL == "" {
 		errs = append(errs, errors.New("DATABASE_URL: storage needs it in prod"))
 	}
