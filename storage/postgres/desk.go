@@ -11,16 +11,6 @@ import (
 	"vezeuniqverse.com/vezechat"
 )
 
-func onlyAdmin(c vezechat.Caller) error {
-	switch {
-	case c.UserID <= 0:
-		return vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
-	case !c.Scopes.Has(vezechat.ScopeChatAdmin):
-		return vezechat.Errorf(vezechat.CodeForbidden, "that needs the scope %s", vezechat.ScopeChatAdmin)
-	}
-	return nil
-}
-
 const growDesk = `
 UPDATE desk_version SET n = n + 1`
 

@@ -192,7 +192,7 @@ func (s *Store) explain(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket, p *p
 	return nil
 }
 
-const selectPosition = `
+const selectQueuePosition = `
 SELECT i.state, i.live, coalesce(i.queue_id, 0), CASE WHEN i.state IN ('queued', 'offered') THEN
     (SELECT count(*) FROM routing_items o WHERE o.queue_id = i.queue_id AND o.state = 'queued' AND (o.rank_at, o.ticket_id) < (i.rank_at, i.ticket_id)) + 1 ELSE 0 END
 FROM routing_items i WHERE i.ticket_id = $1`
@@ -246,7 +246,7 @@ func (s *Store) TicketPlace(ctx context.Context, q vezechat.TicketRef) (out veze
 	}
 	out.State, out.Live = vezechat.ItemNone, t.Live
 	var queue vezechat.QueueID
-	err = s.pool.QueryRow(ctx, selectPosition, t.ID).Scan(&out.State, &out.Live, &queue, &out.Position)
+	err = s.pool.QueryRow(ctx, selectQueuePosition, t.ID).Scan(&out.State, &out.Live, &queue, &out.Position)
 	if err := ignoreNone(err); err != nil || out.Position == 0 {
 		return out, translate(err)
 	}
