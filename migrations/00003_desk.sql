@@ -340,6 +340,7 @@ CREATE TABLE sla_clocks (
 CREATE UNIQUE INDEX sla_clocks_open ON sla_clocks (ticket_id, metric) WHERE state IN ('running', 'paused');
 CREATE INDEX sla_clocks_fire ON sla_clocks (fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX sla_clocks_ended ON sla_clocks (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sla_clocks_breached ON sla_clocks (breached_at) WHERE breached_at IS NOT NULL;
 
 -- The events of tickets and agents, written by the persister from the log as those
 -- of rooms are. The desk is one feed: it is read by seq, whatever the subject.

@@ -21,6 +21,8 @@ const (
 	minUnits   = min(vezechat.CostTicket, vezechat.CostSilentChat)
 	maxLost    = 5 // claims of one agent in one go, who is looked at again then
 	replanPage = 100
+	// replanTimes is how many sweeps bring clocks in line after a change of settings.
+	replanTimes = 2
 )
 
 // state is what a router keeps of the settings.
@@ -123,7 +125,7 @@ func (r *Role) look(ctx context.Context, l letters) error {
 	}
 	agents := r.state.there(loads)
 	if l.sweep {
-		return r.sweep(ctx, agents)
+		return errors.Join(r.sweep(ctx, agents), r.replan(ctx))
 	}
 	if len(l.tickets) > 0 {
 		items, err := r.Store.Waiting(ctx, l.tickets)
@@ -158,13 +160,25 @@ func (r *Role) refresh(ctx context.Context, stale bool) error {
 	if err != nil {
 		return err
 	}
-	r.state = s
-	for {
+	r.state, r.replans = s, replanTimes
+	return nil
+}
+
+// replan brings clocks in line with settings that have changed. It is done again by
+// the next sweep, for those that somebody held, or made by the former settings, just
+// then.
+func (r *Role) replan(ctx context.Context) error {
+	for r.replans > 0 {
 		n, err := r.Store.ReplanClocks(ctx, replanPage)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
 		}
+		if n == 0 {
+			r.replans--
+			return nil
+		}
 	}
+	return nil
 }
 
 // sweep looks at all that waits.
@@ -272,16 +286,27 @@ func (r *Role) carry(ctx context.Context, d decision) error {
 		if done {
 			r.metrics.decisions.WithLabelValues("deferred").Inc()
 		}
-		return err
+		return r.only(ctx, d.ticket, err)
 	}
 	got, err := r.Store.Claim(ctx, d.ticket, d.agent)
 	if err != nil {
-		return err
+		return r.only(ctx, d.ticket, err)
 	}
 	r.metrics.decisions.WithLabelValues(string(got)).Inc()
 	if got == vezechat.ClaimLost {
 		r.mail.ticket(d.ticket)
 	}
+	return nil
+}
+
+// only takes what is wrong with one ticket, which a sweep tries again: it keeps no
+// other from its turn. It returns what is wrong with more.
+func (r *Role) only(ctx context.Context, id vezechat.TicketID, err error) error {
+	if err == nil || ctx.Err() != nil || vezechat.CodeOf(err) == vezechat.CodeUnavailable {
+		return err
+	}
+	r.metrics.retries.WithLabelValues("claims", "other").Inc()
+	r.Logger.Warn("a ticket cannot be given to an agent", "ticket", id, "error", err)
 	return nil
 }
 
@@ -357,8 +382,12 @@ func (f *filling) takeFrom(ctx context.Context, items []match.Item) error {
 			return nil
 		}
 		got, err := f.r.Store.Claim(ctx, items[i].Ticket, f.a.ID)
-		if err != nil {
+		if err := f.r.only(ctx, items[i].Ticket, err); err != nil {
 			return err
+		}
+		if err != nil {
+			items = slices.Delete(items, i, i+1)
+			continue
 		}
 		f.r.metrics.decisions.WithLabelValues(string(got)).Inc()
 		f.r.metrics.seconds.Observe(time.Since(started).Seconds())

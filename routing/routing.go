@@ -94,7 +94,7 @@ const (
 	timerLimit   = 100
 	inboxLimit   = 50
 	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = 3 * time.Second
+	lastBackoff  = time.Second
 )
 
 // Role is the routing role of one process.
@@ -106,7 +106,8 @@ type Role struct {
 	inbox   chan struct{} // likewise, messages are there
 	trouble trouble
 
-	state *state // of the deciding goroutine
+	state   *state // of the deciding goroutine, as the next one
+	replans int    // how many more sweeps bring clocks in line with new settings
 }
 
 // New returns a role that does nothing until Run.

@@ -187,12 +187,12 @@ SELECT version, name, zone, hours, exceptions FROM calendars WHERE id = $1`
 
 // replan brings the clocks from the plan they were made by to that of now. A
 // calendar that was only edited counts as if it had been so since they last began to
-// run.
-func (c *clocks) replan(ctx context.Context, at time.Time) error {
+// run. Moved: the ticket has another queue or priority.
+func (c *clocks) replan(ctx context.Context, at time.Time, moved bool) error {
 	var err error
 	old := c.key
 	old.calendarVersion = c.now.key.calendarVersion
-	if old == c.now.key && c.key != c.now.key {
+	if !moved && old == c.now.key {
 		c.list, err = c.now.plan.Recompute(c.list, at)
 		c.never(ctx, err)
 		return nil
@@ -267,7 +267,8 @@ func (c *clocks) queue(ctx context.Context, b *pgx.Batch, k *vezechat.Clock) {
 		int64(k.Consumed), timeOf(k.ResumedAt), timeOf(k.DueAt), timeOf(k.EndedAt), timeOf(k.BreachedAt), k.Warned, timeOf(wake))
 }
 
-// events are those of a clock that has changed by what happened to its ticket.
+// events are those of a clock that has changed by what happened to its ticket. One
+// that promises nothing has none.
 func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
 	at := c.s.instant()
 	add := func(t vezechat.EventType, due time.Time, percent int) {
@@ -278,7 +279,7 @@ func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
 	if was.BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
 		add(vezechat.EventClockBreached, k.BreachedAt, 100)
 	}
-	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet {
+	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet && k.Target > 0 {
 		add(vezechat.EventClockMet, was.DueAt, 0)
 	}
 	return out
@@ -306,7 +307,7 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 		return nil, err
 	}
 	if c.key != c.now.key {
-		if err := c.replan(ctx, w.at); err != nil {
+		if err := c.replan(ctx, w.at, false); err != nil {
 			return nil, err
 		}
 	}
@@ -429,7 +430,7 @@ func (s *Store) ReplanClocks(ctx context.Context, limit int) (n int, err error) 
 		if err != nil || c.key == c.now.key {
 			return false, err
 		}
-		if err := c.replan(ctx, w.at); err != nil {
+		if err := c.replan(ctx, w.at, false); err != nil {
 			return false, err
 		}
 		return true, c.save(ctx)

@@ -221,9 +221,6 @@ SELECT a.user_id FROM agents a WHERE ` + gone + ` ORDER BY a.user_id LIMIT $2`
 const lockGone = `
 SELECT true FROM agents a WHERE ` + gone + ` AND a.user_id = $2 FOR UPDATE SKIP LOCKED`
 
-const deleteSessions = `
-DELETE FROM agent_sessions WHERE expires_at <= $1`
-
 // ExpireSessions makes those agents offline, at most limit, whose sessions have all
 // ended SessionGrace ago, and returns how many. Several may run at once.
 func (s *Store) ExpireSessions(ctx context.Context, limit int) (n int, err error) {

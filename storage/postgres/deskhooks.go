@@ -39,8 +39,8 @@ func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.
 	if err != nil {
 		return err
 	}
-	if before != nil && (before.Queue != after.Queue || before.Priority != after.Priority) {
-		if err := c.replan(ctx, s.instant()); err != nil {
+	if moved := before != nil && (before.Queue != after.Queue || before.Priority != after.Priority); moved || c.key != c.now.key {
+		if err := c.replan(ctx, s.instant(), moved); err != nil {
 			return err
 		}
 	}

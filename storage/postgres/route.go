@@ -106,19 +106,22 @@ func (r *routing) follow(ctx context.Context) error {
 	return r.rest(ctx, false)
 }
 
+const lockStatus = `
+SELECT status FROM agents WHERE user_id = $1 FOR NO KEY UPDATE`
+
 // comeBack gives a ticket that was solved and is open again back to its queue, and
-// keeps it a little for the agent who had it. Who is no agent, but was given it by
-// hand, keeps it.
+// keeps it a little for the agent who had it, if they are online. Who is no agent,
+// but was given it by hand, keeps it.
 func (r *routing) comeBack(ctx context.Context) error {
 	t, b := r.t, r.before
 	if b == nil || b.Status != vezechat.StatusSolved || t.Queue == 0 || t.Assignee == 0 || t.Assignee != b.Assignee {
 		return nil
 	}
-	there, err := lockAgents(ctx, r.tx, t.Assignee)
-	if err != nil || !slices.Contains(there, t.Assignee) {
-		return err
+	var status vezechat.AgentStatus
+	if err := r.tx.QueryRow(ctx, lockStatus, t.Assignee).Scan(&status); err != nil {
+		return ignoreNone(err)
 	}
-	if r.p != nil {
+	if r.p != nil && status == vezechat.AgentOnline {
 		r.p.prefer, r.p.until = t.Assignee, r.at.Add(vezechat.PreferFor)
 	}
 	t.Assignee = 0

@@ -277,7 +277,7 @@ func (w *work) accept(ctx context.Context, o *vezechat.Offer) error {
 
 const missOne = `
 UPDATE agents SET misses = CASE WHEN $2 THEN misses + 1 ELSE 0 END WHERE user_id = $1
-RETURNING misses`
+RETURNING misses, status`
 
 const exclude = `
 INSERT INTO routing_exclusions (ticket_id, agent_id, until) VALUES ($1, $2, $3)
@@ -289,10 +289,11 @@ ON CONFLICT (ticket_id, agent_id) DO UPDATE SET until = excluded.until`
 func (w *work) pass(ctx context.Context, o *vezechat.Offer, as vezechat.OfferState) error {
 	missed := as == vezechat.OfferExpired
 	var misses int
-	if err := w.tx.QueryRow(ctx, missOne, o.Agent, missed).Scan(&misses); err != nil {
+	var status vezechat.AgentStatus
+	if err := w.tx.QueryRow(ctx, missOne, o.Agent, missed).Scan(&misses, &status); err != nil {
 		return err
 	}
-	if misses >= vezechat.MissesAllowed {
+	if misses >= vezechat.MissesAllowed && (status == vezechat.AgentOnline || status == vezechat.AgentWrapUp) {
 		if err := w.s.become(ctx, w.tx, o.Agent, vezechat.AgentNotResponding, time.Time{}, "offers passed", w.trace); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -197,26 +198,34 @@ SELECT i.state, i.live, coalesce(i.queue_id, 0), CASE WHEN i.state IN ('queued',
     (SELECT count(*) FROM routing_items o WHERE o.queue_id = i.queue_id AND o.state = 'queued' AND (o.rank_at, o.ticket_id) < (i.rank_at, i.ticket_id)) + 1 ELSE 0 END
 FROM routing_items i WHERE i.ticket_id = $1`
 
-// selectPace is how long it took from each acceptance to the next, in seconds: the
-// middle one, and the one that four in five do not exceed.
+// selectPace is how many were taken since an instant.
 const selectPace = `
-SELECT queue_id, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY gap), percentile_cont(0.8) WITHIN GROUP (ORDER BY gap)
-FROM (
-    SELECT queue_id, extract(epoch FROM decided_at - lag(decided_at) OVER (PARTITION BY queue_id ORDER BY decided_at))::float8 AS gap
-    FROM offers WHERE queue_id = ANY($1::bigint[]) AND decided_at > $2 AND state IN ('accepted', 'released')
-) o GROUP BY queue_id`
+SELECT queue_id, count(*) FROM offers
+WHERE queue_id = ANY($1::bigint[]) AND decided_at > $2 AND state IN ('accepted', 'released') GROUP BY queue_id`
 
-// pace is how fast a queue's tickets are taken.
-type pace struct{ soon, late float64 } // seconds a ticket
+// pace is how fast a queue's tickets are taken: seconds a ticket, 0 when too little
+// is known.
+type pace float64
 
-// estimate returns whole seconds for a position, and 0, 0 when too little is known.
+// estimate returns how long a position waits, in whole seconds: half of those at it
+// no longer than soon, four in five no longer than late; 0, 0 when too little is
+// known. If tickets are taken at random, so many a second, the time until the n-th
+// is distributed as a gamma distribution of shape n; its quantiles are those of
+// Wilson and Hilferty (Abramowitz and Stegun, 26.4.17), good to 2 %.
 func (p pace) estimate(position int) (soon, late int) {
-	n := float64(position)
-	if p.late <= 0 {
+	if p <= 0 || position <= 0 {
 		return 0, 0
 	}
-	return int(n*p.soon + 0.5), max(1, int(n*p.late+0.5))
+	n := float64(position)
+	quantile := func(z float64) int {
+		root := 1 - 1/(9*n) + z/(3*math.Sqrt(n))
+		return int(math.Ceil(n * root * root * root * float64(p)))
+	}
+	return quantile(0), quantile(normal80)
 }
+
+// normal80 is what four in five of a standard normal distribution do not exceed.
+const normal80 = 0.8416
 
 func (s *Store) paces(ctx context.Context, queues []vezechat.QueueID) (map[vezechat.QueueID]pace, error) {
 	rows, err := s.pool.Query(ctx, selectPace, queues, s.instant().Add(-vezechat.EstimateWithin))
@@ -226,10 +235,9 @@ func (s *Store) paces(ctx context.Context, queues []vezechat.QueueID) (map[vezec
 	out := map[vezechat.QueueID]pace{}
 	var q vezechat.QueueID
 	var n int
-	var soon, late *float64
-	_, err = pgx.ForEachRow(rows, []any{&q, &n, &soon, &late}, func() error {
-		if n >= vezechat.EstimateOf && soon != nil && late != nil {
-			out[q] = pace{*soon, *late}
+	_, err = pgx.ForEachRow(rows, []any{&q, &n}, func() error {
+		if n >= vezechat.EstimateOf {
+			out[q] = pace(vezechat.EstimateWithin.Seconds() / float64(n))
 		}
 		return nil
 	})

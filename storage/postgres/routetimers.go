@@ -82,9 +82,8 @@ func (s *Store) SilenceChats(ctx context.Context, limit int) (n int, err error) 
 // offered to who takes nothing, or with who is offline, a chat at once, others that
 // are offline since before $1.
 const left = `
-i.agent_id = a.user_id AND i.queue_id IS NOT NULL AND (
-    i.state = 'offered' AND a.status NOT IN ('online', 'wrap_up')
-    OR i.state = 'assigned' AND a.status = 'offline' AND (i.live OR a.since <= $1))`
+i.agent_id = a.user_id AND i.queue_id IS NOT NULL AND a.status NOT IN ('online', 'wrap_up') AND (
+    i.state = 'offered' OR i.state = 'assigned' AND a.status = 'offline' AND (i.live OR a.since <= $1))`
 
 const selectLeft = `
 SELECT i.ticket_id FROM routing_items i JOIN agents a ON ` + left + `
