@@ -17,7 +17,7 @@ const (
 	round      = 200  // tickets and agents that one round looks at
 	firstPage  = 100  // waiting tickets that are read for an agent at first
 	nextPage   = 2000 // and then
-	sweepPage  = 2000
+	sweepPage  = 1000
 	minUnits   = min(vezechat.CostTicket, vezechat.CostSilentChat)
 	maxLost    = 5 // claims of one agent in one go, who is looked at again then
 	replanPage = 100

@@ -47,7 +47,7 @@ SELECT ` + agentColumns + agentTables + ` WHERE a.user_id = $1`
 // lockAgentRow is taken before selectAgent: a statement that waits for a row would
 // see the rest as it was before.
 const lockAgentRow = `
-SELECT true FROM agents WHERE user_id = $1 FOR UPDATE`
+SELECT true FROM agents WHERE user_id = $1 FOR NO KEY UPDATE`
 
 func agent(ctx context.Context, db querier, id vezechat.UserID) (vezechat.Agent, error) {
 	rows, err := db.Query(ctx, selectAgent, id)
@@ -219,7 +219,7 @@ const selectGone = `
 SELECT a.user_id FROM agents a WHERE ` + gone + ` ORDER BY a.user_id LIMIT $2`
 
 const lockGone = `
-SELECT true FROM agents a WHERE ` + gone + ` AND a.user_id = $2 FOR UPDATE SKIP LOCKED`
+SELECT true FROM agents a WHERE ` + gone + ` AND a.user_id = $2 FOR NO KEY UPDATE SKIP LOCKED`
 
 // ExpireSessions makes those agents offline, at most limit, whose sessions have all
 // ended SessionGrace ago, and returns how many. Several may run at once.
@@ -238,7 +238,7 @@ const selectWrapped = `
 SELECT user_id FROM agents WHERE wrap_until <= $1 ORDER BY wrap_until LIMIT $2`
 
 const lockWrapped = `
-SELECT true FROM agents WHERE wrap_until <= $1 AND user_id = $2 FOR UPDATE SKIP LOCKED`
+SELECT true FROM agents WHERE wrap_until <= $1 AND user_id = $2 FOR NO KEY UPDATE SKIP LOCKED`
 
 // EndWrapUps makes those agents online again, at most limit, whose time after their
 // last chat is over, and returns how many. Several may run at once.

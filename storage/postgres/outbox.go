@@ -183,8 +183,11 @@ DELETE FROM ticket_presence WHERE expires_at < now() - interval '1 hour'`
 const deleteOldSessions = `
 DELETE FROM agent_sessions WHERE expires_at < now() - interval '1 hour'`
 
+const deleteOldExclusions = `
+DELETE FROM routing_exclusions WHERE until < now() - interval '1 hour'`
+
 // Tidy forgets what is no longer needed: idempotency keys of a day ago, and who had
-// which ticket before them, and sessions of agents that ended, an hour ago.
+// which ticket before them, was there, or was kept from a ticket, an hour ago.
 func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
@@ -192,5 +195,6 @@ func (s *Store) Tidy(ctx context.Context) error {
 	b.Queue(deleteOldKeys)
 	b.Queue(deleteOldPresence)
 	b.Queue(deleteOldSessions)
+	b.Queue(deleteOldExclusions)
 	return translate(s.pool.SendBatch(ctx, &b).Close())
 }
