@@ -268,7 +268,7 @@ func (c *clocks) queue(ctx context.Context, b *pgx.Batch, k *vezechat.Clock) {
 }
 
 // events are those of a clock that has changed by what happened to its ticket. One
-// that promises nothing has none.
+// that promises nothing, and is not late, has none.
 func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
 	at := c.s.instant()
 	add := func(t vezechat.EventType, due time.Time, percent int) {
@@ -279,7 +279,7 @@ func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
 	if was.BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
 		add(vezechat.EventClockBreached, k.BreachedAt, 100)
 	}
-	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet && k.Target > 0 {
+	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet && (k.Target > 0 || !k.BreachedAt.IsZero()) {
 		add(vezechat.EventClockMet, was.DueAt, 0)
 	}
 	return out
