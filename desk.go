@@ -253,6 +253,17 @@ type AgentLoad struct {
 	LastAssigned time.Time
 }
 
+// WaitingQuery asks for what waits for an agent.
+type WaitingQuery struct {
+	Agent  UserID
+	Queues []QueueID
+	Skills []SkillID // no ticket that needs another one; who has one may still have too little of it
+	Free   int       // units: none that costs more
+	Rank   time.Time // behind the place of After
+	After  TicketID
+	Limit  int
+}
+
 // DeskState is what routers keep in memory: the settings, and what agents can do.
 // Version is another one when it has changed.
 type DeskState struct {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	round      = 200  // tickets and agents that one round looks at
-	firstPage  = 100  // waiting tickets that are read for an agent at first
-	nextPage   = 2000 // and then
+	round      = 200    // tickets and agents that one round looks at
+	firstPage  = 100    // waiting tickets that are read for an agent at first
+	nextPage   = 20_000 // and then: each page costs the Store a look at all
 	sweepPage  = 1000
 	minUnits   = min(vezechat.CostTicket, vezechat.CostSilentChat)
 	maxLost    = 5 // claims of one agent in one go, who is looked at again then
@@ -32,6 +32,7 @@ type state struct {
 	hours   map[vezechat.QueueID]*sla.Hours
 	agents  map[vezechat.UserID]*vezechat.Agent
 	flowing map[vezechat.QueueID][]vezechat.QueueID // the queues that flow over into one
+	dropped []vezechat.SkillID                      // that some queue does not ask for after a while
 }
 
 func newState(d *vezechat.DeskState) (*state, error) {
@@ -50,6 +51,9 @@ func newState(d *vezechat.DeskState) (*state, error) {
 	for i := range d.Queues {
 		q := &d.Queues[i]
 		s.queues[q.ID], s.hours[q.ID] = q, calendars[q.Calendar]
+		for _, step := range q.Steps {
+			s.dropped = append(s.dropped, step.Drop...)
+		}
 		if q.Overflow != 0 {
 			s.flowing[q.Overflow] = append(s.flowing[q.Overflow], q.ID)
 		}
@@ -68,6 +72,15 @@ func (s *state) queuesOf(a *vezechat.Agent) (ids []vezechat.QueueID) {
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
+}
+
+// skillsOf are those that a ticket may need for an agent to take it.
+func (s *state) skillsOf(a *vezechat.Agent) []vezechat.SkillID {
+	ids := slices.Clone(s.dropped)
+	for _, k := range a.Skills {
+		ids = append(ids, k.Skill)
+	}
+	return ids
 }
 
 // there joins what agents can do and what they have to do.
@@ -332,41 +345,40 @@ func (r *Role) fillAll(ctx context.Context, ids []vezechat.UserID, agents []veze
 // fill gives an agent what waits, in its order, until they are full or nothing is
 // left that they may take. It reads on until then: no ticket is too far behind.
 func (r *Role) fill(ctx context.Context, a *vezechat.Agent) error {
-	f := filling{r: r, a: a, queues: r.state.queuesOf(a)}
-	if a.Status != vezechat.AgentOnline || len(f.queues) == 0 || f.full() {
+	f := filling{r: r, a: a}
+	q := vezechat.WaitingQuery{Agent: a.ID, Queues: r.state.queuesOf(a), Skills: r.state.skillsOf(a), Free: f.free(), Limit: firstPage}
+	if a.Status != vezechat.AgentOnline || len(q.Queues) == 0 || f.full() {
 		return nil
 	}
-	mine, err := r.Store.Preferring(ctx, a.ID, f.queues, f.free(), firstPage)
+	mine, err := r.Store.Preferring(ctx, q)
 	if err != nil {
 		return err
 	}
 	if err := f.takeFrom(ctx, mine); err != nil {
 		return err
 	}
-	var rank time.Time
-	after, limit := vezechat.TicketID(0), firstPage
 	for !f.full() {
-		items, err := r.Store.WaitingFor(ctx, a.ID, f.queues, f.free(), rank, after, limit)
+		q.Free = f.free()
+		items, err := r.Store.WaitingFor(ctx, q)
 		if err != nil || len(items) == 0 {
 			return err
 		}
 		last := &items[len(items)-1]
-		rank, after = last.RankAt, last.Ticket
-		more := len(items) == limit
+		q.Rank, q.After = last.RankAt, last.Ticket
+		more := len(items) == q.Limit
 		if err := f.takeFrom(ctx, items); err != nil || !more {
 			return err
 		}
-		limit = nextPage
+		q.Limit = nextPage
 	}
 	return nil
 }
 
 // filling is an agent who is given what waits.
 type filling struct {
-	r      *Role
-	a      *vezechat.Agent
-	queues []vezechat.QueueID
-	lost   int
+	r    *Role
+	a    *vezechat.Agent
+	lost int
 }
 
 func (f *filling) free() int { return f.a.Capacity - f.a.Used }

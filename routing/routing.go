@@ -45,8 +45,8 @@ type Store interface {
 	WaitingAll(ctx context.Context, rank time.Time, after vezechat.TicketID, limit int) ([]match.Item, error)
 	// WaitingFor returns what waits in some queues behind a place, Preferring what
 	// the agent had before.
-	WaitingFor(ctx context.Context, agent vezechat.UserID, queues []vezechat.QueueID, free int, rank time.Time, after vezechat.TicketID, limit int) ([]match.Item, error)
-	Preferring(ctx context.Context, agent vezechat.UserID, queues []vezechat.QueueID, free, limit int) ([]match.Item, error)
+	WaitingFor(ctx context.Context, q vezechat.WaitingQuery) ([]match.Item, error)
+	Preferring(ctx context.Context, q vezechat.WaitingQuery) ([]match.Item, error)
 	// Claim carries out a decision, or tells that it is lost.
 	Claim(ctx context.Context, id vezechat.TicketID, to vezechat.UserID) (vezechat.Claim, error)
 	// Defer makes a chat a ticket that is answered when there is time, if that is so.

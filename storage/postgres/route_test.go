@@ -485,9 +485,13 @@ func TestWaiting_NothingStarves(t *testing.T) {
 	w.clock.advance(time.Second)
 	open := w.mail("open")
 	a := w.agent("eve", 100)
-	items, err := w.WaitingFor(t.Context(), a.UserID, []vezechat.QueueID{w.queue.ID}, 100, time.Time{}, 0, 1000)
+	items, err := w.WaitingFor(t.Context(), vezechat.WaitingQuery{Agent: a.UserID, Queues: []vezechat.QueueID{w.queue.ID}, Skills: []vezechat.SkillID{k.ID}, Free: 100, Limit: 1000})
 	if err != nil || len(items) != n+1 {
 		t.Fatalf("%d wait, %v", len(items), err)
+	}
+	mine, err := w.WaitingFor(t.Context(), vezechat.WaitingQuery{Agent: a.UserID, Queues: []vezechat.QueueID{w.queue.ID}, Free: 100, Limit: 1000})
+	if err != nil || len(mine) != 1 || mine[0].Ticket != open.ID {
+		t.Fatalf("%d wait that need no skill, %v", len(mine), err)
 	}
 	me := w.found(a)
 	if i := match.Next(&me, items, map[vezechat.QueueID]*vezechat.Queue{w.queue.ID: &w.queue}, w.clock.now()); i != n || items[i].Ticket != open.ID {

@@ -77,26 +77,34 @@ func (s *Store) WaitingAll(ctx context.Context, rank time.Time, after vezechat.T
 
 const selectWaitingFor = `
 SELECT ` + itemColumns + ` FROM routing_items i
-WHERE i.state = 'queued' AND i.queue_id = ANY($1::bigint[]) AND i.cost <= $2 AND (i.rank_at, i.ticket_id) > ($3, $4)
-ORDER BY i.rank_at, i.ticket_id LIMIT $5`
+WHERE i.state = 'queued' AND i.queue_id = ANY($1::bigint[]) AND i.skills <@ $2::bigint[] AND i.cost <= $3 AND (i.rank_at, i.ticket_id) > ($4, $5)
+ORDER BY i.rank_at, i.ticket_id LIMIT $6`
 
 const selectPreferring = `
 SELECT ` + itemColumns + ` FROM routing_items i
-WHERE i.state = 'queued' AND i.queue_id = ANY($1::bigint[]) AND i.cost <= $2 AND i.preferred_agent = $3
-ORDER BY i.rank_at, i.ticket_id LIMIT $4`
+WHERE i.state = 'queued' AND i.queue_id = ANY($1::bigint[]) AND i.skills <@ $2::bigint[] AND i.cost <= $3 AND i.preferred_agent = $4
+ORDER BY i.rank_at, i.ticket_id LIMIT $5`
 
 const selectExclusionsFor = `
 SELECT ticket_id, agent_id, until FROM routing_exclusions WHERE until > $1 AND agent_id = $2`
 
-// WaitingFor returns what waits in some queues after a place and costs at most free
-// units, in their order, with what keeps it from an agent.
-func (s *Store) WaitingFor(ctx context.Context, agent vezechat.UserID, queues []vezechat.QueueID, free int, rank time.Time, after vezechat.TicketID, limit int) ([]match.Item, error) {
-	return s.items(ctx, selectWaitingFor, []any{queues, free, rank, after, limit}, selectExclusionsFor, agent)
+// WaitingFor returns what waits in some queues after a place, in their order, with
+// what keeps it from an agent.
+func (s *Store) WaitingFor(ctx context.Context, q vezechat.WaitingQuery) ([]match.Item, error) {
+	return s.items(ctx, selectWaitingFor, []any{q.Queues, skillsOf(q), q.Free, q.Rank, q.After, q.Limit}, selectExclusionsFor, q.Agent)
 }
 
-// Preferring is WaitingFor of what an agent had before.
-func (s *Store) Preferring(ctx context.Context, agent vezechat.UserID, queues []vezechat.QueueID, free, limit int) ([]match.Item, error) {
-	return s.items(ctx, selectPreferring, []any{queues, free, agent, limit}, selectExclusionsFor, agent)
+// Preferring is WaitingFor of what the agent had before, from the beginning.
+func (s *Store) Preferring(ctx context.Context, q vezechat.WaitingQuery) ([]match.Item, error) {
+	return s.items(ctx, selectPreferring, []any{q.Queues, skillsOf(q), q.Free, q.Agent, q.Limit}, selectExclusionsFor, q.Agent)
+}
+
+// skillsOf is not NULL for none.
+func skillsOf(q vezechat.WaitingQuery) []vezechat.SkillID {
+	if q.Skills == nil {
+		return []vezechat.SkillID{}
+	}
+	return q.Skills
 }
 
 // items reads items, and who is kept from them: sql, and exclusions bound to now and
