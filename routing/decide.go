@@ -346,7 +346,7 @@ func (r *Role) fillAll(ctx context.Context, ids []vezechat.UserID, agents []veze
 // left that they may take. It reads on until then: no ticket is too far behind.
 func (r *Role) fill(ctx context.Context, a *vezechat.Agent) error {
 	f := filling{r: r, a: a}
-	q := vezechat.WaitingQuery{Agent: a.ID, Queues: r.state.queuesOf(a), Skills: r.state.skillsOf(a), Free: f.free(), Limit: firstPage}
+	q := vezechat.WaitingQuery{Agent: a.ID, Queues: r.state.queuesOf(a), Skills: r.state.skillsOf(a), Free: f.free(), Limit: firstPage + 2*max(0, f.free())/minUnits}
 	if a.Status != vezechat.AgentOnline || len(q.Queues) == 0 || f.full() {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (s *Store) Loads(ctx context.Context) ([]vezechat.AgentLoad, error) {
 }
 
 const itemColumns = `
-i.ticket_id, i.queue_id, i.live, i.cost, i.rank_at, i.entered_at, coalesce(i.preferred_agent, 0), i.preferred_until, i.skills, i.levels`
+i.ticket_id, i.queue_id, i.live, i.cost, i.rank_at, i.entered_at, coalesce(i.preferred_agent, 0) AS preferred, i.preferred_until, i.skills, i.levels`
 
 // scanItem reads an item.
 func scanItem(row pgx.CollectableRow) (it match.Item, err error) {
@@ -75,10 +75,14 @@ func (s *Store) WaitingAll(ctx context.Context, rank time.Time, after vezechat.T
 	return s.items(ctx, selectWaitingAll, []any{rank, after, limit}, selectExclusions, true)
 }
 
+// selectWaitingFor goes through each queue's index in its order, and stops when it
+// has enough.
 const selectWaitingFor = `
-SELECT ` + itemColumns + ` FROM routing_items i
-WHERE i.state = 'queued' AND i.queue_id = ANY($1::bigint[]) AND i.skills <@ $2::bigint[] AND i.cost <= $3 AND (i.rank_at, i.ticket_id) > ($4, $5)
-ORDER BY i.rank_at, i.ticket_id LIMIT $6`
+SELECT i.* FROM unnest($1::bigint[]) AS q (id) CROSS JOIN LATERAL (
+    SELECT ` + itemColumns + ` FROM routing_items i
+    WHERE i.state = 'queued' AND i.queue_id = q.id AND i.skills <@ $2::bigint[] AND i.cost <= $3 AND (i.rank_at, i.ticket_id) > ($4, $5)
+    ORDER BY i.rank_at, i.ticket_id LIMIT $6
+) i ORDER BY i.rank_at, i.ticket_id LIMIT $6`
 
 const selectPreferring = `
 SELECT ` + itemColumns + ` FROM routing_items i
