@@ -4,11 +4,11 @@ import "time"
 
 // Limits of what is asked of tickets.
 const (
-	MaxSplit    = 200 // messages that one split takes along
-	MaxBulk     = 100 // tickets of one call
-	MaxActions  = 20  // of a macro or a bulk change
-	MaxWhy      = 500 // characters of a reason
-	MaxCustom   = 16 << 10
+	MaxSplit    = 200      // messages that one split takes along
+	MaxBulk     = 100      // tickets of one call
+	MaxActions  = 20       // of a macro or a bulk change
+	MaxWhy      = 500      // characters of a reason
+	MaxCustom   = 16 << 10 // bytes of what a ticket has besides
 	MaxLinks    = 100
 	AttendFor   = 25 * time.Second
 	MaxWakeDays = 366 // how far ahead a ticket may be put aside

@@ -13,7 +13,9 @@
 //     the log; the room's events form a chain in which each names the one before
 //     it, so that whoever holds one knows whether another is missing.
 //   - The [Log] takes events; what it acknowledged is kept.
-//   - The services ([UserService], [RoomService], [MessageService]) answer
+//   - A [Ticket] is somebody's request, with a room for its requester and one for
+//     the staff. [Status.Transition] decides what may become of it.
+//   - The services ([UserService], [RoomService], [MessageService], [TicketService]) answer
 //     questions and carry out commands on what the log has left behind.
 package vezechat
 

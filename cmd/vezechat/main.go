@@ -18,9 +18,17 @@ import (
 )
 
 func main() {
+	relaxed(os.Args[1:])
 	ctx, stop := signals(os.Exit)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], environ(os.Environ()), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// relaxed prepares the process for its command line: a hub is to be relaxed.
+func relaxed(args []string) {
+	if len(args) > 0 && args[0] == "serve" {
+		relax()
+	}
 }
 
 // signals returns a context that the first SIGINT or SIGTERM ends; the second one

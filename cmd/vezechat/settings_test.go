@@ -93,7 +93,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"NATS_LISTEN", "4222", false}, {"NATS_LISTEN", "localhost:nats", false}, {"NATS_LISTEN", "off", true}, {"NATS_LISTEN", "127.0.0.1:0", true},
 		{"LISTEN_HOST", "localhost:80", false}, {"LISTEN_HOST", "::1", true}, {"LISTEN_HOST", "0.0.0.0", true},
 		{"PPROF_LISTEN", "6060", false}, {"PPROF_LISTEN", "0.0.0.0:6060", false}, {"PPROF_LISTEN", ":6060", true}, {"PPROF_LISTEN", "[::1]:6060", true},
-		{"FANOUT_PER_MEMBER", "1ms", true}, {"FANOUT_PER_MEMBER", "0s", false}, {"FANOUT_PER_MEMBER", "11ms", false}, {"FANOUT_PER_MEMBER", "fast", false},
+		{"FANOUT_PER_MEMBER", "1ms", true}, {"FANOUT_PER_MEMBER", "0s", false}, {"FANOUT_PER_MEMBER", "17ms", false}, {"FANOUT_PER_MEMBER", "fast", false},
 		{"NATS_REPLICAS", "2", false}, {"NATS_REPLICAS", "three", false}, {"NATS_REPLICAS", "3", true}, {"REDIS_MAXLEN", "-1", false}, {"REDIS_MAXLEN", "some", false},
 		{"NATS_SYNC", "2m", false}, {"NATS_SYNC", "always", true},
 		{"DOMAIN_GATE", "https://vezeuniqverse.com", false}, {"DOMAIN_GATE", "com", false}, {"DOMAIN_GATE", "vezeuniqverse.com", true},

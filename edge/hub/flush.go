@@ -40,30 +40,51 @@ func (f *flusher) add(c *Conn) {
 	}
 }
 
+// turnSize is how many sockets are written to before those are looked at that came
+// later. A room of thousands is a long list, and each write takes some 10 µs: few
+// who came later go first, so that a small room waits for a turn of the large one
+// and not for all of it.
+const turnSize = 32
+
 func (f *flusher) run(ctx context.Context) {
-	var spare []*Conn
+	var work, spare []*Conn
+	done := 0 // of work
 	for {
 		f.mu.Lock()
-		work := f.dirty
+		fresh := f.dirty
 		f.dirty = spare[:0]
 		f.mu.Unlock()
-		for i, c := range work {
-			f.flush(c)
-			work[i] = nil
+		if idle := len(fresh) == 0 && done == len(work); idle {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.wake:
+				// Whoever can run comes first: a sender's answer and the message itself
+				// are a few steps apart, and leave in one write then. With nobody else
+				// about it costs nothing, and no time.
+				runtime.Gosched()
+			}
 		}
-		spare = work
-		if len(work) > 0 {
-			continue
+		if len(fresh) <= turnSize {
+			f.flushAll(fresh)
+		} else {
+			work = append(work, fresh...)
+			clear(fresh)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.wake:
-			// Whoever can run comes first: a sender's answer and the message itself
-			// are a few steps apart, and leave in one write then. With nobody else
-			// about it costs nothing, and no time.
-			runtime.Gosched()
+		spare = fresh
+		turn := work[done:min(done+turnSize, len(work))]
+		f.flushAll(turn)
+		if done += len(turn); done == len(work) {
+			work, done = work[:0], 0
 		}
+	}
+}
+
+// flushAll writes to sockets, and forgets them.
+func (f *flusher) flushAll(conns []*Conn) {
+	for i, c := range conns {
+		f.flush(c)
+		conns[i] = nil
 	}
 }
 

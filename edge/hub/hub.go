@@ -65,8 +65,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 	Name    string // this edge, unique among edges
 
-	Window     time.Duration // how long a large busy room gathers events before it sends them; 0 is 10 ms
-	PerMember  time.Duration // what a busy room gathers for each of its members, up to Window; 0 is 10 µs
+	Window     time.Duration // how long a large busy room gathers events before it sends them; 0 is 16 ms
+	PerMember  time.Duration // what a busy room gathers for each of its members, up to Window; 0 is 16 µs
 	Flushers   int           // goroutines that write to sockets; 0 is GOMAXPROCS
 	QueueBytes int           // what may wait for one socket before a room is dropped to lag; 0 is 256 KiB
 	StallAfter time.Duration // a socket that takes nothing for this long is closed; 0 is 10 s
@@ -83,8 +83,8 @@ func (c *Config) defaults() {
 			*d = v
 		}
 	}
-	orDuration(&c.Window, 10*time.Millisecond)
-	orDuration(&c.PerMember, 10*time.Microsecond)
+	orDuration(&c.Window, 16*time.Millisecond)
+	orDuration(&c.PerMember, 16*time.Microsecond)
 	orDuration(&c.StallAfter, 10*time.Second)
 	orDuration(&c.Linger, 30*time.Second)
 	orDuration(&c.SweepEvery, 2*time.Second)

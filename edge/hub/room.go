@@ -208,9 +208,9 @@ func (r *room) advance(seq vezechat.Seq) {
 // shortestWindow is the least worth waiting for: a timer costs more than it saves.
 const shortestWindow = 200 * time.Microsecond
 
-// window grows with each member by about what it costs to write to one. Gathering
-// saves writes and costs time, so a small room does not, and a room of a thousand
-// does for 10 ms.
+// window grows with each member by about twice what it costs to write to one.
+// Gathering saves writes and costs time, so a small room does not, and a room of a
+// thousand does for 16 ms: with less it has hardly written before it writes again.
 func (r *room) window() time.Duration {
 	w := min(r.h.cfg.Window, time.Duration(len(r.members))*r.h.cfg.PerMember)
 	if w < shortestWindow {

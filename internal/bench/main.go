@@ -26,8 +26,9 @@ const usage = `bench measures the hub beside its peers.
 
   bench run [flags] [WORK…]    measure; without names every work
   bench list                   the works
-  bench table FILE             a result as a table
-  bench plot [-o DIR] FILE     its ramps as SVG
+  bench table FILE…            results as a table
+  bench plot [-o DIR] FILE…    their ramps as SVG
+  bench join FILE…             results as one, to standard output
   bench peer [flags] KIND      a server to compare with: centrifuge, nats, raw, jetstream
 `
 
@@ -60,6 +61,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		return table(args[1:], out)
 	case "plot":
 		return plot(args[1:], out)
+	case "join":
+		return join(args[1:], out)
 	case "peer":
 		return runPeer(ctx, args[1:], out)
 	}
@@ -68,15 +71,26 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 }
 
 func table(args []string, out io.Writer) error {
-	if len(args) != 1 {
+	if len(args) == 0 {
 		return errors.New("table needs the file of a result")
 	}
-	r, err := report.Read(args[0])
+	r, err := report.Read(args...)
 	if err != nil {
 		return err
 	}
 	r.Table(out, work.Budgets())
 	return nil
+}
+
+func join(args []string, out io.Writer) error {
+	if len(args) == 0 {
+		return errors.New("join needs the files of results")
+	}
+	r, err := report.Read(args...)
+	if err != nil {
+		return err
+	}
+	return r.Encode(out)
 }
 
 func plot(args []string, out io.Writer) error {
@@ -85,10 +99,10 @@ func plot(args []string, out io.Writer) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if fs.NArg() != 1 {
+	if fs.NArg() == 0 {
 		return errors.New("plot needs the file of a result")
 	}
-	r, err := report.Read(fs.Arg(0))
+	r, err := report.Read(fs.Args()...)
 	if err != nil {
 		return err
 	}

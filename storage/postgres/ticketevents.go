@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -50,7 +51,7 @@ func (w *work) about(e *vezechat.Event) {
 	if e.Type == vezechat.EventTicketCommented {
 		return
 	}
-	e.By, e.Reason = w.actor, w.why
+	e.By, e.Reason = cmp.Or(e.By, w.actor), cmp.Or(e.Reason, w.why)
 }
 
 // describe fills in a ticket as it is, of an event of it.

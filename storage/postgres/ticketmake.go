@@ -31,8 +31,8 @@ func (s *Store) CreateTicket(ctx context.Context, r vezechat.CreateTicket) (veze
 }
 
 // openTicket returns the ticket that was made with the key before, else the one
-// that make makes, as its caller sees it.
-func (s *Store) openTicket(ctx context.Context, c vezechat.Caller, key string, make func(context.Context, pgx.Tx) (vezechat.TicketID, error)) (t vezechat.Ticket, err error) {
+// that fn makes, as its caller sees it.
+func (s *Store) openTicket(ctx context.Context, c vezechat.Caller, key string, fn func(context.Context, pgx.Tx) (vezechat.TicketID, error)) (t vezechat.Ticket, err error) {
 	if err := checkKey(key); err != nil {
 		return t, err
 	}
@@ -44,7 +44,7 @@ func (s *Store) openTicket(ctx context.Context, c vezechat.Caller, key string, m
 		id := was.ticket
 		switch {
 		case first:
-			if id, err = make(ctx, tx); err != nil {
+			if id, err = fn(ctx, tx); err != nil {
 				return err
 			}
 			if key != "" {
@@ -277,7 +277,11 @@ func mergeCustom(ctx context.Context, db querier, have, given vezechat.CustomJSO
 			delete(all, k)
 		}
 	}
-	return marshalCustom(all)
+	out, err := marshalCustom(all)
+	if err == nil && len(out) > vezechat.MaxCustom {
+		err = vezechat.Errorf(vezechat.CodeTooLarge, "custom: at most %d bytes", vezechat.MaxCustom)
+	}
+	return out, err
 }
 
 func marshalCustom(all map[string]vezechat.CustomJSON) (vezechat.CustomJSON, error) {

@@ -1,9 +1,9 @@
 package postgres_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -433,6 +433,14 @@ func TestPatchTicket(t *testing.T) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
+	for i := range 6 {
+		f := vezechat.TicketField{Key: fmt.Sprint("long", i), Name: "Long", Type: vezechat.FieldText}
+		if _, err := w.PutTicketField(ctx, vezechat.PutTicketField{Caller: w.boss, Field: f}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = patch(0, `{"`+f.Key+`":"`+strings.Repeat("🚀", vezechat.MaxFieldText)+`"}`)
+	}
+	wantCode(t, err, vezechat.CodeTooLarge)
 	if _, err = patch(0, `{"region":null}`); err != nil {
 		t.Fatal(err)
 	}
@@ -467,85 +475,5 @@ func TestPatchTicket_OneOfTwoWins(t *testing.T) {
 	}
 	if got := w.get(tk.ID); won != 1 || got.Version != 2 || len(got.Tags) != 1 {
 		t.Errorf("%d won, version %d, tags %v", won, got.Version, got.Tags)
-	}
-}
-
-// replay folds a history into what the ticket is.
-func replay(t testing.TB, list []vezechat.TicketChange) map[string]any {
-	t.Helper()
-	state := map[string]any{}
-	for i, c := range list {
-		if c.Version != i+1 {
-			t.Fatalf("change %d made version %d", i+1, c.Version)
-		}
-		for k, v := range c.Old {
-			if was, want := asText(t, state[k]), asText(t, v); was != want {
-				t.Errorf("version %d: %s was %s, the history says %s", c.Version, k, was, want)
-			}
-			delete(state, k)
-		}
-		for k, v := range c.New {
-			state[k] = v
-		}
-	}
-	return state
-}
-
-// asText is a value as JSON, with the keys of objects sorted.
-func asText(t testing.TB, v any) string {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var a any
-	if err := json.Unmarshal(b, &a); err != nil {
-		t.Fatal(err)
-	}
-	b, err = json.Marshal(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-// replaysTo compares a ticket with its history.
-func (w *deskWorld) replaysTo(tk vezechat.Ticket) {
-	w.t.Helper()
-	var list []vezechat.TicketChange
-	for {
-		part, err := w.TicketHistory(w.t.Context(), vezechat.TicketHistory{TicketRef: tref(w.staff, tk.ID), After: len(list)})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if list = append(list, part...); len(part) == 0 {
-			break
-		}
-	}
-	if len(list) != tk.Version {
-		w.t.Errorf("ticket %d: %d changes, version %d", tk.ID, len(list), tk.Version)
-	}
-	state := replay(w.t, list)
-	var now map[string]any
-	b, err := json.Marshal(tk)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &now); err != nil {
-		w.t.Fatal(err)
-	}
-	for _, k := range []string{"id", "version", "updated_at", "requester", "assignee"} {
-		delete(now, k)
-	}
-	for k, v := range now {
-		if got, want := asText(w.t, state[k]), asText(w.t, v); got != want {
-			w.t.Errorf("ticket %d: %s replays to %s, is %s", tk.ID, k, got, want)
-		}
-	}
-	notes := []string{"message_id", "link", "watcher", "score", "merged_from", "split_to", "followed_by", "went_to_room"}
-	for k := range state {
-		if _, ok := now[k]; !ok && !slices.Contains(notes, k) {
-			w.t.Errorf("ticket %d: %s replays to something, is nothing", tk.ID, k)
-		}
 	}
 }

@@ -3,11 +3,15 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -64,8 +68,24 @@ const Quiet = 0.15
 // Hub is the target that budgets are about.
 const Hub = "vezechat"
 
-// Read reads a result's file.
-func Read(file string) (Result, error) {
+// Read reads the files of one or more results, as one.
+func Read(files ...string) (Result, error) {
+	var all Result
+	for i, file := range files {
+		r, err := read(file)
+		switch {
+		case err != nil:
+			return all, err
+		case i == 0:
+			all = r
+		default:
+			all.Join(r)
+		}
+	}
+	return all, nil
+}
+
+func read(file string) (Result, error) {
 	var r Result
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -79,14 +99,55 @@ func Read(file string) (Result, error) {
 
 // Write writes it.
 func (r *Result) Write(file string) error {
-	b, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
+	var b bytes.Buffer
+	if err := r.Encode(&b); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
+	return os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+// Encode writes it as Read reads it.
+func (r *Result) Encode(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(r)
+}
+
+// Join appends another run of the benchmarks: its rounds follow on those that are
+// there, work by work. What was set differently is named with both values.
+func (r *Result) Join(other Result) {
+	last := map[string]int{}
+	for _, run := range r.Runs {
+		last[run.Work] = max(last[run.Work], run.Round)
+	}
+	for _, run := range other.Runs {
+		run.Round += last[run.Work]
+		r.Runs = append(r.Runs, run)
+	}
+	r.Machine, r.Versions, r.Settings = joined(r.Machine, other.Machine), joined(r.Versions, other.Versions), joined(r.Settings, other.Settings)
+	if other.Started.Before(r.Started) {
+		r.Started = other.Started
+	}
+	r.Took = "" // of several
+}
+
+func joined(a, b map[string]string) map[string]string {
+	out := maps.Clone(a)
+	if out == nil {
+		out = map[string]string{}
+	}
+	for k, v := range b {
+		if have, ok := out[k]; ok && !slices.Contains(strings.Split(have, "; "), v) {
+			v = have + "; " + v
+		} else if ok {
+			continue
+		}
+		out[k] = v
+	}
+	return out
 }
 
 // Works lists the works of the run, in order.

@@ -39,6 +39,45 @@ func TestResult_RatiosAreOfOneRound(t *testing.T) {
 	}
 }
 
+// Results that are read together are rounds of one: each ratio is still of two
+// figures of one round of one run.
+func TestRead_JoinsRounds(t *testing.T) {
+	t.Parallel()
+	first, second := sample(), report.Result{
+		Settings: map[string]string{"rows": "5"},
+		Runs: []report.Run{
+			{Work: "b", Target: report.Hub, Round: 1, Metrics: map[string]float64{"us": 8}},
+			{Work: "a", Target: "peer <&>", Round: 1, Metrics: map[string]float64{"us": 100}},
+			{Work: "a", Target: report.Hub, Round: 1, Metrics: map[string]float64{"us": 90}},
+		},
+	}
+	first.Settings = map[string]string{"rows": "1", "form": "edge"}
+	dir := t.TempDir()
+	var files []string
+	for name, r := range map[string]*report.Result{"1.json": &first, "2.json": &second} {
+		if err := r.Write(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files = append(files, filepath.Join(dir, "1.json"), filepath.Join(dir, "2.json"))
+	r, err := report.Read(files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.Ratios(report.Budget{Work: "a", Metric: "us", Against: "peer <&>"}), []float64{0.5, 0.3, 0.9}; !reflect.DeepEqual(got, want) {
+		t.Errorf("ratios %v, want %v", got, want)
+	}
+	if got, want := r.Values("b", report.Hub, "us"), []float64{7, 8}; !reflect.DeepEqual(got, want) {
+		t.Errorf("values %v, want %v", got, want)
+	}
+	if want := map[string]string{"rows": "1; 5", "form": "edge"}; !reflect.DeepEqual(r.Settings, want) {
+		t.Errorf("settings %v, want %v", r.Settings, want)
+	}
+	if _, err := report.Read(files[0], filepath.Join(dir, "none.json")); err == nil {
+		t.Error("a file that is not there is no error")
+	}
+}
+
 func TestResult_TableJudges(t *testing.T) {
 	t.Parallel()
 	r := sample()
