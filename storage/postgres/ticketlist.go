@@ -15,25 +15,30 @@ import (
 // Conditions of a list of tickets, t; %d is the number of the parameter. A list has
 // those that its filter names, so that the server can use the index of each.
 const (
-	withStatus     = `t.status = ANY($%d::text[])`
-	withoutClosed  = `t.status <> 'closed'` // what partial indexes are made for
-	withPriority   = `t.priority = ANY($%d::text[])`
-	withAssignee   = `t.assignee_id = $%d`
-	withNobody     = `t.assignee_id IS NULL`
-	withQueue      = `t.queue_id = $%d`
-	withTags       = `t.tags @> $%d::text[]`
-	withRequester  = `t.requester_id = $%d`
-	withChannel    = `t.channel = $%d`
-	withWatcher    = `t.id IN (SELECT w.ticket_id FROM ticket_watchers w WHERE w.user_id = $%d)`
-	withWords      = `(t.words @@ websearch_to_tsquery('simple', $%[1]d) OR t.id IN (` + saidWords + `))`
-	afterNewest    = `t.id < $%d`
-	afterUpdated   = `(t.updated_at, t.id) < (SELECT o.updated_at, o.id FROM tickets o WHERE o.id = $%d)`
-	afterWaiting   = `(coalesce(t.waiting_since, 'infinity'), t.id) > (SELECT coalesce(o.waiting_since, 'infinity'), o.id FROM tickets o WHERE o.id = $%d)`
-	orderNewest    = `t.id DESC`
-	orderUpdated   = `t.updated_at DESC, t.id DESC`
-	orderWaiting   = `coalesce(t.waiting_since, 'infinity'), t.id`
-	countTickets   = `SELECT count(*) FROM (SELECT FROM tickets t%s LIMIT %d) c`
-	selectTicketIn = `SELECT ` + ticketColumns + ticketTables + `%s ORDER BY %s LIMIT %d`
+	withStatus    = `t.status = ANY($%d::text[])`
+	withoutClosed = `t.status <> 'closed'` // what partial indexes are made for
+	withPriority  = `t.priority = ANY($%d::text[])`
+	withAssignee  = `t.assignee_id = $%d`
+	withNobody    = `t.assignee_id IS NULL`
+	withQueue     = `t.queue_id = $%d`
+	withTags      = `t.tags @> $%d::text[]`
+	withRequester = `t.requester_id = $%d`
+	withChannel   = `t.channel = $%d`
+	withWatcher   = `t.id IN (SELECT w.ticket_id FROM ticket_watchers w WHERE w.user_id = $%d)`
+	withWords     = `t.id IN (SELECT n.id FROM tickets n WHERE n.words @@ websearch_to_tsquery('simple', $%[1]d) UNION ALL ` + saidWords + `)`
+	afterNewest   = `t.id < $%d`
+	afterUpdated  = `(t.updated_at, t.id) < (SELECT o.updated_at, o.id FROM tickets o WHERE o.id = $%d)`
+	afterWaiting  = `(coalesce(t.waiting_since, 'infinity'), t.id) > (SELECT coalesce(o.waiting_since, 'infinity'), o.id FROM tickets o WHERE o.id = $%d)`
+	orderNewest   = `t.id DESC`
+	orderUpdated  = `t.updated_at DESC, t.id DESC`
+	orderWaiting  = `coalesce(t.waiting_since, 'infinity'), t.id`
+	countTickets  = `SELECT count(*) FROM (SELECT FROM tickets t%s LIMIT %d) c`
+
+	// selectTicketPage finds the page before it reads what is in it: what is sorted
+	// are numbers.
+	selectTicketPage = `
+WITH page AS MATERIALIZED (SELECT t.id FROM tickets t%[1]s ORDER BY %[2]s LIMIT %[3]d)
+SELECT ` + ticketColumns + ticketTables + ` JOIN page p ON p.id = t.id ORDER BY %[2]s`
 )
 
 // saidWords are the tickets in whose public rooms the words were said: among the
@@ -186,7 +191,7 @@ func (s *Store) Tickets(ctx context.Context, q vezechat.TicketQuery) (vezechat.T
 	list, err := listOfRows(ctx, s.pool, func(row pgx.CollectableRow) (vezechat.Ticket, error) {
 		t, err := scanTicket(row)
 		return shownTo(t, q.Caller), err
-	}, fmt.Sprintf(selectTicketIn, c.where(), order, limit+1), c.args...)
+	}, fmt.Sprintf(selectTicketPage, c.where(), order, limit+1), c.args...)
 	if err != nil {
 		return vezechat.TicketPage{}, err
 	}
