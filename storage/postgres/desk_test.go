@@ -166,7 +166,7 @@ func TestDesk_WhoMay(t *testing.T) {
 	if err := w.BeatAgent(ctx, vezechat.AgentBeat{Caller: a, Session: "s", Node: "n"}); err != nil {
 		t.Error(err)
 	}
-	two := w.agent("two's", 100)
+	two := w.agent("trudy", 100)
 	wantCode(t, w.BeatAgent(ctx, vezechat.AgentBeat{Caller: two, Session: "s", Node: "n"}), vezechat.CodeNotFound)
 	_, err = w.PutAgent(ctx, vezechat.PutAgent{Caller: w.boss, ID: 4711, Capacity: 1})
 	wantCode(t, err, vezechat.CodeBadRequest)
