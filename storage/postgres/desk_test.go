@@ -176,5 +176,3 @@ func TestDesk_WhoMay(t *testing.T) {
 		t.Errorf("a refused change was made: %+v", got)
 	}
 }
-
-func second[T any](_ T, err error) error { return err }
