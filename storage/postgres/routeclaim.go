@@ -49,9 +49,6 @@ func (s *Store) Claim(ctx context.Context, id vezechat.TicketID, to vezechat.Use
 		if err != nil || p == nil || p.state != vezechat.ItemQueued {
 			return err
 		}
-		if there, err := lockAgents(ctx, tx, to); err != nil || len(there) == 0 {
-			return err
-		}
 		q, free, err := w.judge(ctx, p, to)
 		if err != nil || !free {
 			return err
@@ -68,14 +65,17 @@ func (s *Store) Claim(ctx context.Context, id vezechat.TicketID, to vezechat.Use
 	return got, nil
 }
 
-// judge looks whether an agent whose row is taken may have the ticket.
+// judge takes an agent's row and looks whether they may have the ticket. The
+// statements follow each other, so that each sees what was there when the one before
+// had waited.
 func (w *work) judge(ctx context.Context, p *place, to vezechat.UserID) (q vezechat.Queue, free bool, err error) {
 	it := w.item(p)
 	var a vezechat.Agent
 	var b pgx.Batch
+	b.Queue(selectAgentsLocked, []vezechat.UserID{to})
 	b.Queue(selectAgent, to).Query(func(rows pgx.Rows) (err error) {
 		a, err = pgx.CollectExactlyOneRow(rows, scanAgent)
-		return err
+		return ignoreNone(err)
 	})
 	b.Queue(selectQueueOf, p.queue).Query(func(rows pgx.Rows) (err error) {
 		q, err = pgx.CollectExactlyOneRow(rows, scanQueue)
@@ -112,18 +112,16 @@ func (w *work) claim(ctx context.Context, p *place, q *vezechat.Queue, to vezech
 		at := w.at.Add(time.Duration(q.OfferSeconds) * time.Second)
 		expires = &at
 	}
-	tag, err := w.tx.Exec(ctx, claimUnits, to, p.cost, w.at)
-	if err != nil || tag.RowsAffected() == 0 {
-		return vezechat.ClaimLost, err
-	}
 	var id int64
 	var b pgx.Batch
-	b.Queue(claimItem, w.t.ID, state, to).Exec(func(tag pgconn.CommandTag) error {
-		if tag.RowsAffected() == 0 {
-			return errors.New("a place has changed under its ticket's lock")
+	one := func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() != 1 {
+			return errors.New("a place or an agent has changed under its lock")
 		}
 		return nil
-	})
+	}
+	b.Queue(claimUnits, to, p.cost, w.at).Exec(one)
+	b.Queue(claimItem, w.t.ID, state, to).Exec(one)
 	b.Queue(insertOffer, w.t.ID, to, p.queue, offer, p.cost, w.at, expires, decided).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
 	if err := w.tx.SendBatch(ctx, &b).Close(); err != nil {
 		return vezechat.ClaimLost, err
