@@ -103,7 +103,7 @@ func TestDocs_EverySettingIsExplained(t *testing.T) {
 // puts that before all of its own.
 func TestDocs_MetricsExist(t *testing.T) {
 	t.Parallel()
-	code := sources(t, "edge", "storage", "bridge", "internal")
+	code := sources(t, "edge", "storage", "bridge", "routing", "internal")
 	for _, name := range firsts(`(vezechat_[a-z_]+[a-z])`, read(t, "docs/operations.md")) {
 		parts := strings.SplitN(name, "_", 3)
 		if !strings.Contains(code, `"`+name+`"`) && !strings.Contains(code, `"`+parts[2]+`"`) {

@@ -26,6 +26,10 @@ const (
 	// SubjectDLQ is what StreamDLQ stores.
 	SubjectDLQ = "veze.dlq.>"
 
+	// SubjectWakes is WakeSubject of everything, SubjectWakeDesk that of settings.
+	SubjectWakes    = "veze.wake.>"
+	SubjectWakeDesk = "veze.wake.desk.*"
+
 	// MetaEpoch is the key of the log's incarnation in the stream's metadata.
 	MetaEpoch = "veze.epoch"
 
@@ -38,6 +42,7 @@ const (
 	prefixService  = "veze.svc."
 	prefixDLQ      = "veze.dlq."
 	prefixBeat     = "veze.hb."
+	prefixWake     = "veze.wake."
 )
 
 // RoomSubject is where a room's events are published to the log.

@@ -24,6 +24,14 @@ CREATE TABLE sla_policies (
     version          integer NOT NULL DEFAULT 1 CHECK (version > 0)
 );
 
+-- Grows with each change of the settings and of what agents can do: routers keep
+-- those in memory, and compare.
+CREATE TABLE desk_version (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    n   bigint NOT NULL
+);
+INSERT INTO desk_version (n) VALUES (1);
+
 CREATE TABLE skills (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name     text NOT NULL,
@@ -247,7 +255,7 @@ CREATE TABLE macros (
 -- it is not closed; what is waited for elsewhere is 'none'.
 CREATE TABLE routing_items (
     ticket_id       bigint PRIMARY KEY REFERENCES tickets (id),
-    queue_id        bigint NOT NULL REFERENCES queues (id),
+    queue_id        bigint REFERENCES queues (id), -- null: in none, and given to an agent by hand
     state           text NOT NULL CHECK (state IN ('queued', 'offered', 'assigned', 'none')),
     live            boolean NOT NULL DEFAULT false, -- a chat: somebody sits and waits
     cost            integer NOT NULL CHECK (cost >= 0), -- units that it takes, or would
@@ -257,10 +265,15 @@ CREATE TABLE routing_items (
     preferred_agent bigint REFERENCES agents (user_id),
     preferred_until timestamptz,
     agent_id        bigint REFERENCES agents (user_id), -- offered to, or assigned to
+    skills          bigint[] NOT NULL DEFAULT '{}', -- as in routing_needs: a decision reads many rows, and each once
+    levels          smallint[] NOT NULL DEFAULT '{}',
+    CHECK (cardinality(skills) = cardinality(levels)),
+    CHECK (state <> 'queued' OR queue_id IS NOT NULL),
     CHECK ((state IN ('offered', 'assigned')) = (agent_id IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE INDEX routing_items_waiting ON routing_items (queue_id, rank_at, ticket_id) WHERE state = 'queued';
 CREATE INDEX routing_items_step ON routing_items (next_step_at) WHERE state = 'queued' AND next_step_at IS NOT NULL;
+CREATE INDEX routing_items_preferred ON routing_items (preferred_agent) WHERE state = 'queued' AND preferred_agent IS NOT NULL;
 CREATE INDEX routing_items_agent ON routing_items (agent_id) WHERE agent_id IS NOT NULL;
 
 CREATE TABLE routing_needs (
@@ -276,12 +289,13 @@ CREATE TABLE routing_exclusions (
     until     timestamptz NOT NULL,
     PRIMARY KEY (ticket_id, agent_id)
 );
+CREATE INDEX routing_exclusions_agent ON routing_exclusions (agent_id, until);
 
 CREATE TABLE offers (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ticket_id  bigint NOT NULL REFERENCES tickets (id),
     agent_id   bigint NOT NULL REFERENCES agents (user_id),
-    queue_id   bigint NOT NULL REFERENCES queues (id),
+    queue_id   bigint REFERENCES queues (id),
     state      text NOT NULL CHECK (state IN ('pending', 'accepted', 'declined', 'expired', 'withdrawn', 'released')),
     cost       integer NOT NULL CHECK (cost >= 0),
     made_at    timestamptz NOT NULL,
@@ -295,6 +309,7 @@ CREATE UNIQUE INDEX offers_one ON offers (ticket_id) WHERE state IN ('pending', 
 CREATE INDEX offers_expiry ON offers (expires_at) WHERE state = 'pending';
 CREATE INDEX offers_agent ON offers (agent_id) WHERE state IN ('pending', 'accepted');
 CREATE INDEX offers_made ON offers (queue_id, made_at);
+CREATE INDEX offers_decided ON offers (queue_id, decided_at) WHERE decided_at IS NOT NULL;
 
 CREATE TABLE sla_clocks (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -302,8 +317,11 @@ CREATE TABLE sla_clocks (
     metric         text NOT NULL CHECK (metric IN ('pickup', 'first_reply', 'next_reply', 'resolution')),
     instance       integer NOT NULL CHECK (instance > 0),
     state          text NOT NULL CHECK (state IN ('running', 'paused', 'met', 'cancelled')),
-    policy_id      bigint REFERENCES sla_policies (id),
-    policy_version integer NOT NULL DEFAULT 0,
+    -- By what it was last planned. It is planned anew when its queue says otherwise.
+    policy_id        bigint NOT NULL DEFAULT 0,
+    policy_version   integer NOT NULL DEFAULT 0,
+    calendar_id      bigint NOT NULL DEFAULT 0,
+    calendar_version integer NOT NULL DEFAULT 0,
     target_ns      bigint NOT NULL DEFAULT 0 CHECK (target_ns >= 0), -- 0: measured and never due
     around         boolean NOT NULL DEFAULT false,
     consumed_ns    bigint NOT NULL DEFAULT 0 CHECK (consumed_ns >= 0),
@@ -322,6 +340,7 @@ CREATE TABLE sla_clocks (
 CREATE UNIQUE INDEX sla_clocks_open ON sla_clocks (ticket_id, metric) WHERE state IN ('running', 'paused');
 CREATE INDEX sla_clocks_fire ON sla_clocks (fire_at) WHERE fire_at IS NOT NULL;
 CREATE INDEX sla_clocks_ended ON sla_clocks (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX sla_clocks_breached ON sla_clocks (breached_at) WHERE breached_at IS NOT NULL;
 
 -- The events of tickets and agents, written by the persister from the log as those
 -- of rooms are. The desk is one feed: it is read by seq, whatever the subject.

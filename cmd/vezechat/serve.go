@@ -92,6 +92,7 @@ func (h *hub) parts() []part {
 		{true, h.busPart()},
 		{h.has("storage"), h.storagePart()},
 		{h.has("bridge"), h.bridgePart()},
+		{h.has("routing"), h.routingPart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},
 		{true, h.announcePart(natsHere || pgHere || redisHere)},

@@ -50,11 +50,11 @@ type settings struct {
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
 	LogLevel         string        `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	Roles            string        `setting:"ROLES" default:"edge,storage,bridge" help:"What this process is, separated by commas."`
+	Roles            string        `setting:"ROLES" default:"edge,storage,bridge,routing" help:"What this process is, separated by commas."`
 }
 
 // roles are what a process may be, in the order in which they start.
-var roles = []string{"storage", "bridge", "edge"}
+var roles = []string{"storage", "bridge", "routing", "edge"}
 
 func (s *settings) has(role string) bool { return slices.Contains(strings.Split(s.Roles, ","), role) }
 func (p *place) dev() bool               { return p.Env == "dev" }
@@ -107,10 +107,13 @@ func (s *settings) listenAt() string {
 
 // together checks what one setting asks of another.
 func (s *settings) together() error {
-	if s.dev() {
-		return nil
-	}
 	var errs []error
+	if s.has("routing") && !s.has("storage") && s.DatabaseURL == "" {
+		errs = append(errs, errors.New("DATABASE_URL: routing needs it, where storage is elsewhere"))
+	}
+	if s.dev() {
+		return errors.Join(errs...)
+	}
 	if s.has("storage") && s.DatabaseURL == "" {
 		errs = append(errs, errors.New("DATABASE_URL: storage needs it in prod"))
 	}

@@ -17,6 +17,7 @@ var (
 	_ vezechat.RoomService    = Client{}
 	_ vezechat.MessageService = Client{}
 	_ vezechat.TicketService  = Client{}
+	_ vezechat.DeskService    = Client{}
 )
 
 // NewClient returns a Client on a bus.

@@ -24,6 +24,7 @@ type Services struct {
 	Rooms    vezechat.RoomService
 	Messages vezechat.MessageService
 	Tickets  vezechat.TicketService
+	Desk     vezechat.DeskService
 }
 
 // Serve answers for the services with at most workers handlers at a time until
@@ -33,7 +34,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets)); err != nil {
+	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk)); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 type Item struct {
 	Ticket    vezechat.TicketID
 	Queue     vezechat.QueueID
+	Live      bool      // somebody sits and waits: it does not decide, whoever asks wants to know
 	Cost      int       // units of an agent's capacity
 	RankAt    time.Time // the order of the queue: earlier is first (see Rank)
 	EnteredAt time.Time // when it began to wait; steps count from here
@@ -52,7 +53,7 @@ func Rank(entered time.Time, boost time.Duration, due time.Time, slack time.Dura
 }
 
 // Reason says why an agent may not take a ticket now.
-type Reason string
+type Reason = vezechat.WhyNot
 
 // The reasons, in the order in which they are looked for. Free is that there is
 // none.
@@ -69,15 +70,7 @@ const (
 )
 
 // Verdict is what was found about one agent and one ticket.
-type Verdict struct {
-	Agent  vezechat.UserID      `json:"agent_id"`
-	Reason Reason               `json:"reason,omitempty"`
-	Status vezechat.AgentStatus `json:"status,omitempty"` // of NotOnline
-	Until  time.Time            `json:"until,omitzero"`   // of Held and Excluded
-	Skill  vezechat.SkillID     `json:"skill_id,omitempty"`
-	Have   int                  `json:"have,omitempty"` // level, tier or free units
-	Want   int                  `json:"want,omitempty"`
-}
+type Verdict = vezechat.Verdict
 
 // Terms are what a queue asks of an agent at a moment of a ticket's waiting.
 type Terms struct {

@@ -22,6 +22,7 @@ const (
 	Solved   Kind = "solved"
 	Reopened Kind = "reopened" // open again, from solved
 	Closed   Kind = "closed"   // for good: solved for long, merged, spam
+	Deferred Kind = "deferred" // nobody waits in a chat any more: it is answered when there is time
 )
 
 // Event is something that happened to a ticket.
@@ -58,7 +59,8 @@ func PlanOf(p *vezechat.Policy, prio vezechat.Priority, h *Hours) Plan {
 // Apply returns what an event makes of a ticket's clocks; the argument is left as
 // it is. What fell due before the event is breached first. It fails with ErrNever.
 //
-//   - Pickup begins with a live chat and is met by whoever takes it or answers.
+//   - Pickup begins with a live chat and is met by whoever takes it or answers;
+//     Deferred cancels it.
 //   - First reply begins with the ticket and is not paused. A bot's answer does not
 //     meet it. Solving without an answer cancels it, reopening continues it then.
 //   - Next reply begins with the requester's first message after an answer; more
@@ -76,6 +78,8 @@ func (p Plan) Apply(clocks []vezechat.Clock, ev Event) ([]vezechat.Clock, error)
 		}
 		s.start(vezechat.MetricFirstReply)
 		s.start(vezechat.MetricResolution)
+	case Deferred:
+		s.end(vezechat.ClockCancelled, vezechat.MetricPickup)
 	case Accepted:
 		s.end(vezechat.ClockMet, vezechat.MetricPickup)
 	case Replied:

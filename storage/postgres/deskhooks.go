@@ -12,10 +12,18 @@ import (
 // routed brings a ticket's place in its queue in line with a change of it: it
 // enters, leaves or moves, and gives its agent's units back. It is called in the
 // change's transaction, with the ticket's lock, before the row is written: what it
-// changes of after (assignee, queue, live) is a part of the change. A nil before: the
+// changes of after (assignee, silence) is a part of the change. A nil before: the
 // ticket is new. Events follow from the change; it sends none of the ticket itself.
-func (s *Store) routed(ctx context.Context, tx pgx.Tx, before, after *vezechat.Ticket, why string) error {
-	return nil
+func (s *Store) routed(ctx context.Context, tx pgx.Tx, before, after *vezechat.Ticket, _ string) error {
+	if !affects(before, after) {
+		return nil
+	}
+	p, err := placeOf(ctx, tx, after.ID)
+	if err != nil {
+		return err
+	}
+	r := &routing{s: s, tx: tx, at: s.instant(), before: before, t: after, p: p}
+	return r.follow(ctx)
 }
 
 // clocked applies what has happened to a ticket to its clocks, and the change to
@@ -23,5 +31,24 @@ func (s *Store) routed(ctx context.Context, tx pgx.Tx, before, after *vezechat.T
 // transaction, with the ticket's lock, before routed. A nil before: the ticket is
 // new.
 func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.Ticket, happened ...sla.Event) error {
-	return nil
+	deferred := before != nil && before.Live && !after.Live
+	if before != nil && len(happened) == 0 && !deferred && before.Queue == after.Queue && before.Priority == after.Priority {
+		return nil
+	}
+	c, err := s.clocksOf(ctx, tx, after)
+	if err != nil {
+		return err
+	}
+	if moved := before != nil && (before.Queue != after.Queue || before.Priority != after.Priority); moved || c.key != c.now.key {
+		if err := c.replan(ctx, s.instant(), moved); err != nil {
+			return err
+		}
+	}
+	for _, ev := range happened {
+		c.apply(ctx, ev)
+	}
+	if deferred {
+		c.apply(ctx, sla.Event{Kind: sla.Deferred, At: s.instant()})
+	}
+	return c.save(ctx)
 }

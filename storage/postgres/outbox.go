@@ -47,6 +47,7 @@ func (s *Store) signalInbox() {
 	case s.inbox <- struct{}{}:
 	default:
 	}
+	s.wake(vezechat.Wake{Kind: vezechat.WakeInbox})
 }
 
 // InboxSignal receives when this process has stored messages of tickets. Other
@@ -179,13 +180,21 @@ DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'`
 const deleteOldPresence = `
 DELETE FROM ticket_presence WHERE expires_at < now() - interval '1 hour'`
 
+const deleteOldSessions = `
+DELETE FROM agent_sessions WHERE expires_at < now() - interval '1 hour'`
+
+const deleteOldExclusions = `
+DELETE FROM routing_exclusions WHERE until < now() - interval '1 hour'`
+
 // Tidy forgets what is no longer needed: idempotency keys of a day ago, and who had
-// which ticket before them an hour ago.
+// which ticket before them, was there, or was kept from a ticket, an hour ago.
 func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	var b pgx.Batch
 	b.Queue(deleteOldKeys)
 	b.Queue(deleteOldPresence)
+	b.Queue(deleteOldSessions)
+	b.Queue(deleteOldExclusions)
 	return translate(s.pool.SendBatch(ctx, &b).Close())
 }

@@ -1,6 +1,7 @@
 // Package postgres is all SQL of the hub: it answers the questions and carries
-// out the commands of vezechat.UserService, RoomService, MessageService and
-// TicketService, and stores the log for the persister.
+// out the commands of vezechat.UserService, RoomService, MessageService,
+// TicketService and DeskService, stores the log for the persister, and is what
+// routers decide on and with.
 //
 // What it promises:
 //
@@ -11,11 +12,13 @@
 //   - Nothing of a room leaves unless Access.May, asked with a row of the same
 //     query, lets the caller see it. Text of hidden and deleted messages never
 //     leaves.
+//   - A ticket has one agent, or one offer; an agent is given no more than they have
+//     units for, whoever decides how many at once, and gets each unit back once.
 //   - Every list is limited, every call has a deadline, and every error is a
 //     vezechat.Error or one of the typed errors of the log.
 //
 // It knows neither NATS nor HTTP, and keeps nothing in memory but how far the
-// log is stored.
+// log is stored and the calendars that it has worked out.
 package postgres
 
 import (
@@ -44,6 +47,10 @@ type Options struct {
 	// InLog tells whether the log has events of a subject; nil: it has none of any
 	// room or ticket that PostgreSQL does not know.
 	InLog func(ctx context.Context, subject string) (bool, error)
+
+	// Wake tells routers that there is something to do, after it was committed. It
+	// must not block; nil: they find it when they look.
+	Wake func(vezechat.Wake)
 }
 
 // Store is the hub's PostgreSQL. It is safe for concurrent use.
@@ -54,9 +61,12 @@ type Store struct {
 	timeout time.Duration
 	now     func() time.Time
 	inLog   func(context.Context, string) (bool, error)
+	wake    func(vezechat.Wake)
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
 	inbox   chan struct{} // likewise, in the inbox of tickets
+
+	hours hoursCache
 }
 
 var (
@@ -64,6 +74,7 @@ var (
 	_ vezechat.RoomService    = (*Store)(nil)
 	_ vezechat.MessageService = (*Store)(nil)
 	_ vezechat.TicketService  = (*Store)(nil)
+	_ vezechat.DeskService    = (*Store)(nil)
 )
 
 // Open prepares a Store; it does not connect, so that a hub may start before its
@@ -89,6 +100,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		timeout: cmp.Or(o.Timeout, 5*time.Second),
 		now:     o.Now,
 		inLog:   o.InLog,
+		wake:    o.Wake,
 		outbox:  make(chan struct{}, 1),
 		inbox:   make(chan struct{}, 1),
 	}
@@ -97,6 +109,9 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.wake == nil {
+		s.wake = func(vezechat.Wake) {}
 	}
 	s.stored = newWatermark(s.readPosition)
 	register(o.Registerer, pool)
@@ -144,11 +159,35 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, s.timeout)
 }
 
-// inTx runs fn in a transaction and translates what goes wrong.
+// inTx runs fn in a transaction and translates what goes wrong. Routers are told of
+// what was changed when it is committed.
 func (s *Store) inTx(ctx context.Context, fn func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	return translate(pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error { return fn(ctx, tx) }))
+	var c *committing
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		c = &committing{Tx: tx, wakes: map[vezechat.Wake]bool{}}
+		return fn(ctx, c)
+	})
+	if err == nil {
+		for w := range c.wakes {
+			s.wake(w)
+		}
+	}
+	return translate(err)
+}
+
+// committing is a transaction with whom to wake after it.
+type committing struct {
+	pgx.Tx
+	wakes map[vezechat.Wake]bool
+}
+
+// wakeAfter wakes routers when a transaction of inTx is committed.
+func wakeAfter(tx pgx.Tx, kind vezechat.WakeKind, id int64) {
+	if c, ok := tx.(*committing); ok {
+		c.wakes[vezechat.Wake{Kind: kind, ID: id}] = true
+	}
 }
 
 // page is how many rows a list of n asked ones has.

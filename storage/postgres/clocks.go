@@ -1,0 +1,459 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/routing/sla"
+)
+
+// planKey is by what a ticket's clocks are planned.
+type planKey struct {
+	policy          vezechat.PolicyID
+	policyVersion   int
+	calendar        vezechat.CalendarID
+	calendarVersion int
+}
+
+// planned is a ticket's plan as its queue has it now.
+type planned struct {
+	plan   sla.Plan
+	policy *vezechat.Policy // nil: none
+	key    planKey
+}
+
+const selectPlan = `
+SELECT coalesce(p.id, 0), coalesce(p.version, 0), p.targets, p.pause_on_hold, p.first_resolution, p.actions,
+    coalesce(c.id, 0), coalesce(c.version, 0), c.name, c.zone, c.hours, c.exceptions
+FROM queues q LEFT JOIN sla_policies p ON p.id = q.policy_id LEFT JOIN calendars c ON c.id = q.calendar_id
+WHERE q.id = $1`
+
+// planOf returns the plan of a ticket: of its queue and its priority. A ticket in no
+// queue is promised nothing.
+func (s *Store) planOf(ctx context.Context, db querier, t *vezechat.Ticket) (out planned, err error) {
+	if t.Queue == 0 {
+		out.plan = sla.PlanOf(nil, t.Priority, nil)
+		return out, nil
+	}
+	var p vezechat.Policy
+	var c calendarRaw
+	var hold, first *bool
+	var targets, actions []byte
+	k := &out.key
+	err = db.QueryRow(ctx, selectPlan, t.Queue).Scan(&k.policy, &k.policyVersion, &targets, &hold, &first, &actions,
+		&k.calendar, &k.calendarVersion, &c.name, &c.zone, &c.hours, &c.exceptions)
+	if err != nil {
+		return out, err
+	}
+	if k.policy != 0 {
+		p.ID, p.Version, p.PauseOnHold, p.FirstResolution = k.policy, k.policyVersion, *hold, *first
+		if err := errors.Join(json.Unmarshal(targets, &p.Targets), json.Unmarshal(actions, &p.Actions)); err != nil {
+			return out, err
+		}
+		out.policy = &p
+	}
+	h, err := s.hours.of(k.calendar, k.calendarVersion, c)
+	out.plan = sla.PlanOf(out.policy, t.Priority, h)
+	return out, err
+}
+
+// calendarRaw is a calendar as its row has it.
+type calendarRaw struct {
+	name, zone        *string
+	hours, exceptions []byte
+}
+
+// hoursCache keeps calendars that were worked out, by id and version.
+type hoursCache struct {
+	mu   sync.Mutex // guards have
+	have map[hoursKey]*sla.Hours
+}
+
+type hoursKey struct {
+	id      vezechat.CalendarID
+	version int
+}
+
+// maxHours is how many are kept before all are forgotten.
+const maxHours = 4 * vezechat.MaxCalendars
+
+// of returns nil, always open, for calendar 0.
+func (h *hoursCache) of(id vezechat.CalendarID, version int, raw calendarRaw) (*sla.Hours, error) {
+	if id == 0 {
+		return nil, nil //nolint:nilnil // nil Hours are always open
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key := hoursKey{id, version}
+	if got := h.have[key]; got != nil {
+		return got, nil
+	}
+	c := vezechat.Calendar{ID: id, Name: *raw.name, Zone: *raw.zone}
+	if err := readCalendar(&c, raw.hours, raw.exceptions); err != nil {
+		return nil, err
+	}
+	got, err := sla.New(&c)
+	if err != nil {
+		return nil, err
+	}
+	if h.have == nil || len(h.have) >= maxHours {
+		h.have = map[hoursKey]*sla.Hours{}
+	}
+	h.have[key] = got
+	return got, nil
+}
+
+// clocks are those of a ticket that events may still change: the last of each
+// metric.
+type clocks struct {
+	s    *Store
+	tx   pgx.Tx
+	t    *vezechat.Ticket
+	now  planned
+	key  planKey // by which the open ones were planned last
+	was  []vezechat.Clock
+	list []vezechat.Clock
+}
+
+// clockColumns are a clock.
+const clockColumns = `
+id, metric, instance, state, target_ns, around, consumed_ns, started_at, resumed_at, due_at, ended_at, breached_at, warned`
+
+func clockFields(c *vezechat.Clock, t *[5]*time.Time) []any {
+	return []any{&c.ID, &c.Metric, &c.Instance, &c.State, &c.Target, &c.Around, &c.Consumed, &t[0], &t[1], &t[2], &t[3], &t[4], &c.Warned}
+}
+
+func clockTimes(c *vezechat.Clock, t *[5]*time.Time) {
+	for i, to := range [...]*time.Time{&c.StartedAt, &c.ResumedAt, &c.DueAt, &c.EndedAt, &c.BreachedAt} {
+		if t[i] != nil {
+			*to = t[i].UTC()
+		}
+	}
+}
+
+const selectClocks = `
+SELECT DISTINCT ON (metric) ` + clockColumns + `, policy_id, policy_version, calendar_id, calendar_version
+FROM sla_clocks WHERE ticket_id = $1 ORDER BY metric, instance DESC`
+
+func (s *Store) clocksOf(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket) (*clocks, error) {
+	c := &clocks{s: s, tx: tx, t: t}
+	var err error
+	if c.now, err = s.planOf(ctx, tx, t); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, selectClocks, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	c.key = c.now.key
+	c.list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (k vezechat.Clock, err error) {
+		var times [5]*time.Time
+		var key planKey
+		fields := append(clockFields(&k, &times), &key.policy, &key.policyVersion, &key.calendar, &key.calendarVersion)
+		err = row.Scan(fields...)
+		clockTimes(&k, &times)
+		if k.State.Open() {
+			c.key = key
+		}
+		return k, err
+	})
+	c.was = append([]vezechat.Clock{}, c.list...)
+	return c, err
+}
+
+// never takes the one error that clocks may have: their calendar does not open
+// again. Such a clock is never due; a ticket is worked on all the same.
+func (c *clocks) never(ctx context.Context, err error) {
+	if err != nil {
+		c.s.log.WarnContext(ctx, "a clock is never due", "ticket", c.t.ID, "queue", c.t.Queue, "error", err)
+	}
+}
+
+func (c *clocks) apply(ctx context.Context, ev sla.Event) {
+	var err error
+	c.list, err = c.now.plan.Apply(c.list, ev)
+	c.never(ctx, err)
+}
+
+const selectCalendar = `
+SELECT version, name, zone, hours, exceptions FROM calendars WHERE id = $1`
+
+// replan brings the clocks from the plan they were made by to that of now. A
+// calendar that was only edited counts as if it had been so since they last began to
+// run. Moved: the ticket has another queue or priority.
+func (c *clocks) replan(ctx context.Context, at time.Time, moved bool) error {
+	var err error
+	old := c.key
+	old.calendarVersion = c.now.key.calendarVersion
+	if !moved && old == c.now.key {
+		c.list, err = c.now.plan.Recompute(c.list, at)
+		c.never(ctx, err)
+		return nil
+	}
+	before := sla.Plan{}
+	if c.key.calendar != 0 {
+		var raw calendarRaw
+		var version int
+		err := c.tx.QueryRow(ctx, selectCalendar, c.key.calendar).Scan(&version, &raw.name, &raw.zone, &raw.hours, &raw.exceptions)
+		if err == nil {
+			before.Hours, err = c.s.hours.of(c.key.calendar, version, raw)
+		}
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+	}
+	c.list, err = c.now.plan.Replan(c.list, before, at)
+	c.never(ctx, err)
+	return nil
+}
+
+const insertClock = `
+INSERT INTO sla_clocks (ticket_id, metric, instance, state, policy_id, policy_version, calendar_id, calendar_version, target_ns, around,
+    consumed_ns, started_at, resumed_at, due_at, ended_at, breached_at, warned, fire_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
+
+const updateClock = `
+UPDATE sla_clocks SET state = $2, policy_id = $3, policy_version = $4, calendar_id = $5, calendar_version = $6, target_ns = $7, around = $8,
+    consumed_ns = $9, resumed_at = $10, due_at = $11, ended_at = $12, breached_at = $13, warned = $14, fire_at = $15
+WHERE id = $1`
+
+// save writes what has changed, and sends the events of clocks that were met or
+// breached.
+func (c *clocks) save(ctx context.Context) error {
+	var b pgx.Batch
+	var events []vezechat.Event
+	for i := range c.list {
+		k, was := &c.list[i], &vezechat.Clock{}
+		if i < len(c.was) {
+			was = &c.was[i]
+		}
+		if k.ID != 0 && !was.State.Open() && !k.State.Open() {
+			continue
+		}
+		c.queue(ctx, &b, k)
+		events = append(events, c.events(was, k)...)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := c.tx.SendBatch(ctx, &b).Close(); err != nil || len(events) == 0 {
+		return err
+	}
+	return emit(ctx, c.tx, events, vezechat.Trace{})
+}
+
+func (c *clocks) queue(ctx context.Context, b *pgx.Batch, k *vezechat.Clock) {
+	wake, ok, err := c.now.plan.Wake(k)
+	c.never(ctx, err)
+	if !ok || wake.IsZero() {
+		wake = time.Time{}
+	} else {
+		wakeAfter(c.tx, vezechat.WakeTimer, 0)
+	}
+	key := c.now.key
+	if k.ID == 0 {
+		b.Queue(insertClock, c.t.ID, k.Metric, k.Instance, k.State, key.policy, key.policyVersion, key.calendar, key.calendarVersion, int64(k.Target), k.Around,
+			int64(k.Consumed), k.StartedAt, timeOf(k.ResumedAt), timeOf(k.DueAt), timeOf(k.EndedAt), timeOf(k.BreachedAt), k.Warned, timeOf(wake))
+		return
+	}
+	b.Queue(updateClock, k.ID, k.State, key.policy, key.policyVersion, key.calendar, key.calendarVersion, int64(k.Target), k.Around,
+		int64(k.Consumed), timeOf(k.ResumedAt), timeOf(k.DueAt), timeOf(k.EndedAt), timeOf(k.BreachedAt), k.Warned, timeOf(wake))
+}
+
+// events are those of a clock that has changed by what happened to its ticket. One
+// that promises nothing, and is not late, has none.
+func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
+	at := c.s.instant()
+	add := func(t vezechat.EventType, due time.Time, percent int) {
+		e := vezechat.Event{Type: t, Metric: k.Metric, DueAt: timeOf(due), Percent: percent}
+		describe(&e, c.t, at)
+		out = append(out, e)
+	}
+	if was.BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
+		add(vezechat.EventClockBreached, k.BreachedAt, 100)
+	}
+	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet && (k.Target > 0 || !k.BreachedAt.IsZero()) {
+		add(vezechat.EventClockMet, was.DueAt, 0)
+	}
+	return out
+}
+
+const selectDueClocks = `
+SELECT ticket_id FROM (SELECT ticket_id, fire_at FROM sla_clocks WHERE fire_at <= $1 ORDER BY fire_at LIMIT $2) c GROUP BY ticket_id ORDER BY min(fire_at)`
+
+// FireClocks warns of and breaches the clocks whose time has come, at most limit, and
+// does what their policies want then. It returns how late each was. Several may run
+// at once.
+func (s *Store) FireClocks(ctx context.Context, limit int) (late []time.Duration, err error) {
+	_, err = s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
+		fired, err := w.fire(ctx)
+		late = append(late, fired...)
+		return len(fired) > 0, err
+	}, selectDueClocks, s.instant(), limit)
+	return late, err
+}
+
+// fire looks at the ticket's clocks.
+func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
+	c, err := w.s.clocksOf(ctx, w.tx, &w.t)
+	if err != nil {
+		return nil, err
+	}
+	if c.key != c.now.key {
+		if err := c.replan(ctx, w.at, false); err != nil {
+			return nil, err
+		}
+	}
+	var acts []vezechat.PolicyAction
+	for i := range c.list {
+		k := &c.list[i]
+		due, ok, _ := c.now.plan.Wake(k)
+		percent, err := c.now.plan.Fire(k, w.at)
+		c.never(ctx, err)
+		if percent == 0 {
+			continue
+		}
+		if ok {
+			late = append(late, w.at.Sub(due))
+		}
+		acts = append(acts, w.warn(c, k, percent)...)
+	}
+	c.was = append(c.was[:0:0], c.list...) // its events are the work's
+	if err := c.save(ctx); err != nil || len(late) == 0 {
+		return nil, err
+	}
+	return late, w.act(ctx, acts)
+}
+
+// warn makes the events of a clock that has reached a part of its target, one for
+// each person to be told, and returns what else is to be done.
+func (w *work) warn(c *clocks, k *vezechat.Clock, percent int) (acts []vezechat.PolicyAction) {
+	e := vezechat.Event{Type: vezechat.EventClockWarned, Metric: k.Metric, Percent: percent, DueAt: timeOf(k.DueAt)}
+	if percent == 100 {
+		e.Type = vezechat.EventClockBreached
+	}
+	told := false
+	if c.now.policy != nil {
+		for _, a := range c.now.policy.Actions {
+			switch {
+			case a.Metric != k.Metric || a.Percent != percent:
+			case a.Do == vezechat.ActNotify:
+				e.UserID = a.User
+				if a.User == 0 {
+					e.UserID = w.t.Assignee
+				}
+				w.events, told = append(w.events, e), true
+			default:
+				acts = append(acts, a)
+			}
+		}
+	}
+	if !told {
+		w.events = append(w.events, e)
+	}
+	w.kind, w.why = "clock", fmt.Sprintf("%s at %d %%", k.Metric, percent)
+	return acts
+}
+
+const selectOverflow = `
+SELECT coalesce(overflow_id, 0) FROM queues WHERE id = $1`
+
+const boost = `
+UPDATE routing_items SET rank_at = rank_at - $2::interval WHERE ticket_id = $1 AND state IN ('queued', 'offered')`
+
+const excludeAgent = `
+INSERT INTO routing_exclusions (ticket_id, agent_id, until) SELECT $1, user_id, $3 FROM agents WHERE user_id = $2
+ON CONFLICT (ticket_id, agent_id) DO UPDATE SET until = excluded.until`
+
+// act does what a policy wants of the ticket, and saves. Its place is changed last:
+// agents come before places in the order of locks.
+func (w *work) act(ctx context.Context, acts []vezechat.PolicyAction) error {
+	var ahead time.Duration
+	from := vezechat.UserID(0)
+	for _, a := range acts {
+		switch a.Do {
+		case vezechat.ActBoost:
+			ahead += time.Duration(a.Minutes) * time.Minute
+		case vezechat.ActOverflow:
+			if w.t.Queue == 0 || w.t.Assignee != 0 || !w.t.Status.Working() {
+				continue
+			}
+			var to vezechat.QueueID
+			if err := w.tx.QueryRow(ctx, selectOverflow, w.t.Queue).Scan(&to); err != nil {
+				return err
+			}
+			if to != 0 {
+				w.t.Queue = to
+			}
+		case vezechat.ActReassign:
+			if w.t.Queue != 0 && w.t.Assignee != 0 && w.t.Status.Working() {
+				from, w.t.Assignee = w.t.Assignee, 0
+			}
+		}
+	}
+	if err := w.save(ctx); err != nil {
+		return err
+	}
+	var b pgx.Batch
+	if ahead > 0 {
+		b.Queue(boost, w.t.ID, ahead)
+		wakeAfter(w.tx, vezechat.WakeTicket, int64(w.t.ID))
+	}
+	if from != 0 {
+		b.Queue(excludeAgent, w.t.ID, from, w.at.Add(vezechat.ExcludeFor))
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return w.tx.SendBatch(ctx, &b).Close()
+}
+
+const selectStale = `
+SELECT DISTINCT c.ticket_id FROM sla_clocks c JOIN tickets t ON t.id = c.ticket_id
+LEFT JOIN queues q ON q.id = t.queue_id LEFT JOIN sla_policies p ON p.id = q.policy_id LEFT JOIN calendars k ON k.id = q.calendar_id
+WHERE c.state IN ('running', 'paused') AND (c.policy_id <> coalesce(p.id, 0) OR c.policy_version <> coalesce(p.version, 0)
+    OR c.calendar_id <> coalesce(k.id, 0) OR c.calendar_version <> coalesce(k.version, 0))
+LIMIT $1`
+
+// ReplanClocks brings clocks that are planned by former settings in line with those
+// of now, of at most limit tickets, and returns of how many. Several may run at once.
+func (s *Store) ReplanClocks(ctx context.Context, limit int) (n int, err error) {
+	return s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
+		c, err := s.clocksOf(ctx, w.tx, &w.t)
+		if err != nil || c.key == c.now.key {
+			return false, err
+		}
+		if err := c.replan(ctx, w.at, false); err != nil {
+			return false, err
+		}
+		return true, c.save(ctx)
+	}, selectStale, limit)
+}
+
+const selectAllClocks = `
+SELECT ` + clockColumns + ` FROM sla_clocks WHERE ticket_id = $1 ORDER BY id LIMIT $2`
+
+// TicketClocks implements vezechat.DeskService.
+func (s *Store) TicketClocks(ctx context.Context, q vezechat.TicketRef) ([]vezechat.Clock, error) {
+	if err := onlyDesk(q.Caller); err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	if _, err := ticket(ctx, s.pool, q.TicketID); err != nil {
+		return nil, translate(err)
+	}
+	return listOfRows(ctx, s.pool, func(row pgx.CollectableRow) (c vezechat.Clock, err error) {
+		var times [5]*time.Time
+		err = row.Scan(clockFields(&c, &times)...)
+		clockTimes(&c, &times)
+		return c, err
+	}, selectAllClocks, q.TicketID, 10*vezechat.MaxPage)
+}

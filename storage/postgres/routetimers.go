@@ -1,0 +1,242 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/routing/match"
+)
+
+// eachTicket does something to tickets, each in a transaction of its own that holds
+// its row: one that somebody else changes just now has its turn later, and what goes
+// wrong with one keeps no other from its turn. It returns to how many it was done.
+func (s *Store) eachTicket(ctx context.Context, fn func(context.Context, *work) (bool, error), sql string, args ...any) (n int, err error) {
+	ids, err := s.ticketIDs(ctx, sql, args...)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, id := range ids {
+		done := false
+		err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			w, err := s.lockTicket(ctx, tx, id, lockSkip)
+			if err == nil && w != nil {
+				done, err = fn(ctx, w)
+			}
+			return err
+		})
+		if err != nil {
+			errs = append(errs, err)
+		} else if done {
+			n++
+		}
+	}
+	if n > 0 {
+		s.signalOutbox()
+	}
+	return n, errors.Join(errs...)
+}
+
+const selectExpiredOffers = `
+SELECT ticket_id FROM offers WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2`
+
+const selectExpired = `
+SELECT ` + offerColumns + offerTables + ` WHERE o.ticket_id = $1 AND o.state = 'pending' AND o.expires_at <= $2`
+
+// ExpireOffers ends offers that their agents let pass, at most limit, and returns how
+// many. Several may run at once.
+func (s *Store) ExpireOffers(ctx context.Context, limit int) (n int, err error) {
+	return s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
+		rows, err := w.tx.Query(ctx, selectExpired, w.t.ID, w.at)
+		if err != nil {
+			return false, err
+		}
+		o, err := pgx.CollectExactlyOneRow(rows, scanOffer)
+		if err != nil {
+			return false, ignoreNone(err)
+		}
+		return true, w.pass(ctx, &o, vezechat.OfferExpired)
+	}, selectExpiredOffers, s.instant(), limit)
+}
+
+const selectSilent = `
+SELECT id FROM tickets WHERE silent_at <= $1 ORDER BY silent_at LIMIT $2`
+
+// SilenceChats makes those chats weigh less, at most limit, in which nobody has
+// written for vezechat.SilentAfter, and returns how many. Several may run at once.
+func (s *Store) SilenceChats(ctx context.Context, limit int) (n int, err error) {
+	return s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
+		if w.t.SilentAt.IsZero() || w.at.Before(w.t.SilentAt) {
+			return false, nil
+		}
+		w.kind, w.why, w.t.SilentAt = "silent", "nobody has written for a while", time.Time{}
+		return true, w.save(ctx)
+	}, selectSilent, s.instant(), limit)
+}
+
+// left is that a ticket, i, is with an agent, a, who does not attend to it any more:
+// offered to who takes nothing, or with who is offline, a chat at once, others that
+// are offline since before $1.
+const left = `
+i.agent_id = a.user_id AND i.queue_id IS NOT NULL AND a.status NOT IN ('online', 'wrap_up') AND (
+    i.state = 'offered' OR i.state = 'assigned' AND a.status = 'offline' AND (i.live OR a.since <= $1))`
+
+const selectLeft = `
+SELECT i.ticket_id FROM routing_items i JOIN agents a ON ` + left + `
+WHERE $2::bigint = 0 OR i.agent_id = $2 ORDER BY i.rank_at LIMIT $3`
+
+const selectLeftOne = `
+SELECT i.state FROM routing_items i JOIN agents a ON ` + left + ` WHERE i.ticket_id = $2 FOR NO KEY UPDATE OF a`
+
+// TakeBack takes tickets, at most limit, from agents who do not attend to them any
+// more, and lets them wait again at their place. It returns how many. Several may
+// run at once.
+func (s *Store) TakeBack(ctx context.Context, limit int) (n int, err error) {
+	return s.takeBack(ctx, 0, limit)
+}
+
+// maxLeft is the most tickets that one agent leaves behind at once; the sweep finds
+// the others.
+const maxLeft = 200
+
+func (s *Store) takeBackFrom(ctx context.Context, id vezechat.UserID) (n int, err error) {
+	return s.takeBack(ctx, id, maxLeft)
+}
+
+func (s *Store) takeBack(ctx context.Context, from vezechat.UserID, limit int) (n int, err error) {
+	since := s.instant().Add(-vezechat.KeepAsync)
+	return s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
+		var state vezechat.ItemState
+		if err := w.tx.QueryRow(ctx, selectLeftOne, since, w.t.ID).Scan(&state); err != nil {
+			return false, ignoreNone(err)
+		}
+		if state == vezechat.ItemOffered {
+			return true, w.withdraw(ctx, vezechat.OfferWithdrawn)
+		}
+		w.kind, w.why, w.t.Assignee = "unassigned", "the agent is not there any more", 0
+		return true, w.save(ctx)
+	}, selectLeft, since, from, limit)
+}
+
+const selectPresent = `
+SELECT EXISTS (SELECT FROM queue_agents p JOIN agents a ON a.user_id = p.agent_id JOIN queues q ON q.id = $1
+    WHERE p.queue_id IN (q.id, q.overflow_id) AND a.can_reply AND a.status IN ('online', 'wrap_up'))`
+
+// Defer makes a waiting chat a ticket that is answered when there is time, if nobody
+// of its queue or the overflow queue is there, or its queue is closed. It reports
+// whether it did.
+func (s *Store) Defer(ctx context.Context, id vezechat.TicketID) (done bool, err error) {
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		w, err := s.lockTicket(ctx, tx, id, lockSkip)
+		if err != nil || w == nil || !w.t.Live {
+			return err
+		}
+		p, err := placeOf(ctx, tx, id)
+		if err != nil || p == nil || p.state != vezechat.ItemQueued {
+			return err
+		}
+		var present bool
+		if err := tx.QueryRow(ctx, selectPresent, p.queue).Scan(&present); err != nil {
+			return err
+		}
+		plan, err := s.planOf(ctx, tx, &w.t)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !present:
+			w.why = vezechat.DeferNobody
+		case !plan.plan.Hours.Open(w.at):
+			w.why = vezechat.DeferClosed
+		default:
+			return nil
+		}
+		w.kind, w.t.Live, w.t.SilentAt, done = "deferred", false, time.Time{}, true
+		return w.save(ctx)
+	})
+	if err == nil && done {
+		s.signalOutbox()
+	}
+	return done && err == nil, err
+}
+
+const selectDueSteps = `
+SELECT i.ticket_id, i.entered_at, i.preferred_until,
+    (SELECT min(e.until) FROM routing_exclusions e WHERE e.ticket_id = i.ticket_id AND e.until > $1), q.steps
+FROM routing_items i JOIN queues q ON q.id = i.queue_id
+WHERE i.state = 'queued' AND i.next_step_at <= $1
+ORDER BY i.next_step_at LIMIT $2
+FOR UPDATE OF i SKIP LOCKED`
+
+const setSteps = `
+UPDATE routing_items i SET next_step_at = t.at FROM unnest($1::bigint[], $2::timestamptz[]) AS t (ticket_id, at)
+WHERE i.ticket_id = t.ticket_id AND i.state = 'queued'`
+
+// StepTickets returns those waiting tickets, at most limit, for which something has
+// come that lets others take them: a step of their queue, the end of a preference or
+// of an exclusion. Each is returned once for each, also when several ask.
+func (s *Store) StepTickets(ctx context.Context, limit int) (ids []vezechat.TicketID, err error) {
+	now := s.instant()
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, selectDueSteps, now, limit)
+		if err != nil {
+			return err
+		}
+		var next []*time.Time
+		ids, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id vezechat.TicketID, err error) {
+			var entered time.Time
+			var prefer, excluded *time.Time
+			var steps []byte
+			if err := row.Scan(&id, &entered, &prefer, &excluded, &steps); err != nil {
+				return id, err
+			}
+			q := vezechat.Queue{}
+			if q.Steps, err = decodeSteps(steps); err != nil {
+				return id, err
+			}
+			at := match.TermsOf(&match.Item{EnteredAt: entered}, &q, now).Next
+			for _, other := range []*time.Time{prefer, excluded} {
+				if other != nil && other.After(now) && (at.IsZero() || other.Before(at)) {
+					at = *other
+				}
+			}
+			next = append(next, timeOf(at))
+			return id, nil
+		})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, setSteps, ids, next)
+		return err
+	})
+	return ids, err
+}
+
+// selectNextTimer is the earliest of all times that something waits for.
+const selectNextTimer = `
+SELECT least(
+    (SELECT min(expires_at) FROM offers WHERE state = 'pending'),
+    (SELECT min(next_step_at) FROM routing_items WHERE state = 'queued' AND next_step_at IS NOT NULL),
+    (SELECT min(fire_at) FROM sla_clocks WHERE fire_at IS NOT NULL),
+    (SELECT min(silent_at) FROM tickets WHERE silent_at IS NOT NULL),
+    (SELECT min(wake_at) FROM tickets WHERE wake_at IS NOT NULL),
+    (SELECT min(expire_at) FROM tickets WHERE expire_at IS NOT NULL),
+    (SELECT min(wrap_until) FROM agents WHERE wrap_until IS NOT NULL),
+    (SELECT min(x.until) FROM (SELECT max(s.expires_at) + $1::interval AS until FROM agents a JOIN agent_sessions s ON s.agent_id = a.user_id
+        WHERE a.status <> 'offline' GROUP BY a.user_id) x))`
+
+// NextTimer returns when the next of the desk's timers is due, which may be in the
+// past; zero: there is none.
+func (s *Store) NextTimer(ctx context.Context) (time.Time, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	var at *time.Time
+	if err := s.pool.QueryRow(ctx, selectNextTimer, vezechat.SessionGrace).Scan(&at); err != nil || at == nil {
+		return time.Time{}, translate(err)
+	}
+	return at.UTC(), nil
+}
