@@ -37,15 +37,15 @@ func mutations() []mutation {
 		one("no-dedup", "internal/bus/acks.go", `if e.ID != "" {`, `if len(e.ID) > 7 && e.ID[:7] == "outbox-" {`),
 		// The position is moved, and committed, before what it stands for: ack before
 		// commit.
-		one("position-first", "storage/postgres/apply.go", `	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		f := newFolded()`, `	last := run[len(run)-1]
+		one("position-first", "storage/postgres/apply.go", `	f := newFolded()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {`, `	last := run[len(run)-1]
 	if _, err := s.pool.Exec(ctx, movePosition+" AND seq = $5", vezechat.StreamChat, epoch, last.Seq, last.ID, after); err != nil {
 		return err
 	}
 	after = last.Seq
 	time.Sleep(30 * time.Millisecond)
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		f := newFolded()`).with(edit{"storage/postgres/apply.go", `	"math"
+	f := newFolded()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {`).with(edit{"storage/postgres/apply.go", `	"math"
 `, `	"math"
 	"time"
 `}),
