@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -277,6 +279,17 @@ func TestCommands_PartsDie(t *testing.T) {
 	back("Redis hung")
 	_ = syscall.Kill(n, syscall.SIGKILL)
 	back("Redis was killed")
+	at, err := url.Parse(h.file(t).RedisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Redis answers again", func() bool { // the hub may not even have missed it yet
+		c, err := net.DialTimeout("tcp", at.Host, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
 	eventually(t, "the stream has it all", func() bool {
 		out := cli("XREVRANGE", "veze.chat", "+", "-", "COUNT", "50")
 		return strings.Contains(out, "after Redis was killed") && strings.Count(out, "while Redis hangs") == 1
