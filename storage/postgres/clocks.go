@@ -292,8 +292,11 @@ SELECT ticket_id FROM (SELECT ticket_id, fire_at FROM sla_clocks WHERE fire_at <
 // does what their policies want then. It returns how late each was. Several may run
 // at once.
 func (s *Store) FireClocks(ctx context.Context, limit int) (late []time.Duration, err error) {
+	var mu sync.Mutex // guards late
 	_, err = s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
 		fired, err := w.fire(ctx)
+		mu.Lock()
+		defer mu.Unlock()
 		late = append(late, fired...)
 		return len(fired) > 0, err
 	}, selectDueClocks, s.instant(), limit)
