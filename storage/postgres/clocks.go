@@ -317,15 +317,16 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 	var acts []vezechat.PolicyAction
 	for i := range c.list {
 		k := &c.list[i]
-		due, ok, _ := c.now.plan.Wake(k)
+		due, _, _ := c.now.plan.Wake(k)
 		percent, err := c.now.plan.Fire(k, w.at)
 		c.never(ctx, err)
+		if c.was[i].BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
+			due, percent = k.BreachedAt, 100 // perhaps by the plan of before
+		}
 		if percent == 0 {
 			continue
 		}
-		if ok {
-			late = append(late, w.at.Sub(due))
-		}
+		late = append(late, w.at.Sub(due))
 		acts = append(acts, w.warn(c, k, percent)...)
 	}
 	c.was = append(c.was[:0:0], c.list...) // its events are the work's
@@ -340,7 +341,7 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 func (w *work) warn(c *clocks, k *vezechat.Clock, percent int) (acts []vezechat.PolicyAction) {
 	e := vezechat.Event{Type: vezechat.EventClockWarned, Metric: k.Metric, Percent: percent, DueAt: timeOf(k.DueAt)}
 	if percent == 100 {
-		e.Type = vezechat.EventClockBreached
+		e.Type, e.DueAt = vezechat.EventClockBreached, timeOf(k.BreachedAt)
 	}
 	told := false
 	if c.now.policy != nil {

@@ -106,7 +106,7 @@ func (s *storm) router(rnd *rand.Rand) error {
 	case 0, 1, 2:
 		_, err = s.Claim(s.ctx, s.ids[rnd.IntN(len(s.ids))], s.who[rnd.IntN(len(s.who))].UserID)
 	case 3:
-		s.clock.advance(time.Duration(rnd.IntN(10)) * time.Second)
+		s.clock.advance(time.Duration(rnd.IntN(40)) * time.Second)
 		_, err = s.ExpireOffers(s.ctx, 10)
 	case 4, 5:
 		_, err = s.FireClocks(s.ctx, 10)
@@ -162,7 +162,7 @@ func TestDesk_Storm(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(23, 99))
 	for range steps { // the one writer of the log
 		who, flags := s.ann, []string(nil)
-		if rnd.IntN(2) == 0 {
+		if rnd.IntN(4) == 0 {
 			who, flags = s.who[rnd.IntN(len(s.who))], []string{vezechat.FlagStaff}
 		}
 		s.store(vezechat.Event{Type: vezechat.EventMessageCreated, RoomID: s.rooms[rnd.IntN(len(s.rooms))], UserID: who.UserID, Handle: who.Handle, Text: "word", Flags: flags, At: s.clock.now()})
@@ -219,6 +219,10 @@ func (s *storm) clocksWhole() {
 		"open clocks by other settings than those of now": s.count(`SELECT count(*) FROM sla_clocks c JOIN tickets t ON t.id = c.ticket_id
 			LEFT JOIN queues q ON q.id = t.queue_id LEFT JOIN sla_policies p ON p.id = q.policy_id
 			WHERE c.state IN ('running', 'paused') AND (c.policy_id, c.policy_version) IS DISTINCT FROM (coalesce(p.id, 0), coalesce(p.version, 0))`),
+		"open clocks with another target than their policy's": s.count(`SELECT count(*) FROM sla_clocks c JOIN tickets t ON t.id = c.ticket_id
+			LEFT JOIN queues q ON q.id = t.queue_id LEFT JOIN sla_policies p ON p.id = q.policy_id
+			WHERE c.state IN ('running', 'paused') AND c.target_ns <> coalesce((SELECT (x->>'seconds')::bigint * 1000000000
+				FROM jsonb_array_elements(p.targets) x WHERE x->>'metric' = c.metric AND x->>'priority' = t.priority), 0)`),
 	} {
 		if n > 0 {
 			s.t.Errorf("%d %s", n, what)
