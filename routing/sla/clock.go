@@ -68,6 +68,9 @@ func PlanOf(p *vezechat.Policy, prio vezechat.Priority, h *Hours) Plan {
 //   - Resolution begins with the ticket, rests while the requester is waited for
 //     (and a third party, if PauseOnHold) and while it is solved, and is met by
 //     solving. Reopening continues it, unless FirstResolution.
+//
+// A clock that goes on after its end has the plan's targets, whatever they were
+// before.
 func (p Plan) Apply(clocks []vezechat.Clock, ev Event) ([]vezechat.Clock, error) {
 	s := &set{plan: p, clocks: slices.Clone(clocks), at: ev.At}
 	s.breach()
@@ -307,6 +310,14 @@ func (s *set) resume(c *vezechat.Clock) {
 	s.aim(c)
 }
 
+// again lets a clock that has ended go on, by the targets of now: they may have
+// changed since.
+func (s *set) again(c *vezechat.Clock) {
+	t := s.plan.Targets[c.Metric]
+	c.Target, c.Around = time.Duration(t.Seconds)*time.Second, t.Around
+	s.resume(c)
+}
+
 // answered reports whether a person has ever answered.
 func (s *set) answered() bool {
 	c := s.last(vezechat.MetricFirstReply)
@@ -321,9 +332,9 @@ func (s *set) wrote() {
 
 func (s *set) reopen() {
 	if c := s.last(vezechat.MetricResolution); c != nil && !c.State.Open() && !s.plan.FirstResolution {
-		s.resume(c)
+		s.again(c)
 	}
 	if c := s.last(vezechat.MetricFirstReply); c != nil && c.State == vezechat.ClockCancelled {
-		s.resume(c)
+		s.again(c)
 	}
 }

@@ -292,8 +292,11 @@ SELECT ticket_id FROM (SELECT ticket_id, fire_at FROM sla_clocks WHERE fire_at <
 // does what their policies want then. It returns how late each was. Several may run
 // at once.
 func (s *Store) FireClocks(ctx context.Context, limit int) (late []time.Duration, err error) {
+	var mu sync.Mutex // guards late
 	_, err = s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
 		fired, err := w.fire(ctx)
+		mu.Lock()
+		defer mu.Unlock()
 		late = append(late, fired...)
 		return len(fired) > 0, err
 	}, selectDueClocks, s.instant(), limit)
@@ -314,15 +317,16 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 	var acts []vezechat.PolicyAction
 	for i := range c.list {
 		k := &c.list[i]
-		due, ok, _ := c.now.plan.Wake(k)
+		due, _, _ := c.now.plan.Wake(k)
 		percent, err := c.now.plan.Fire(k, w.at)
 		c.never(ctx, err)
+		if c.was[i].BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
+			due, percent = k.BreachedAt, 100 // perhaps by the plan of before
+		}
 		if percent == 0 {
 			continue
 		}
-		if ok {
-			late = append(late, w.at.Sub(due))
-		}
+		late = append(late, w.at.Sub(due))
 		acts = append(acts, w.warn(c, k, percent)...)
 	}
 	c.was = append(c.was[:0:0], c.list...) // its events are the work's
@@ -337,7 +341,7 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 func (w *work) warn(c *clocks, k *vezechat.Clock, percent int) (acts []vezechat.PolicyAction) {
 	e := vezechat.Event{Type: vezechat.EventClockWarned, Metric: k.Metric, Percent: percent, DueAt: timeOf(k.DueAt)}
 	if percent == 100 {
-		e.Type = vezechat.EventClockBreached
+		e.Type, e.DueAt = vezechat.EventClockBreached, timeOf(k.BreachedAt)
 	}
 	told := false
 	if c.now.policy != nil {

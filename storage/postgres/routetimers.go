@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,34 +12,53 @@ import (
 	"vezeuniqverse.com/vezechat/routing/match"
 )
 
+// timerWorkers is how many tickets one call attends to at a time: what falls due in
+// the same second does not wait for each other.
+const timerWorkers = 4
+
 // eachTicket does something to tickets, each in a transaction of its own that holds
-// its row: one that somebody else changes just now has its turn later, and what goes
-// wrong with one keeps no other from its turn. It returns to how many it was done.
+// its row, some at a time: one that somebody else changes just now has its turn
+// later, and what goes wrong with one keeps no other from its turn. It returns to how
+// many it was done.
 func (s *Store) eachTicket(ctx context.Context, fn func(context.Context, *work) (bool, error), sql string, args ...any) (n int, err error) {
 	ids, err := s.ticketIDs(ctx, sql, args...)
 	if err != nil {
 		return 0, err
 	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards errs and n
 	var errs []error
+	slots := make(chan struct{}, timerWorkers)
 	for _, id := range ids {
-		done := false
-		err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			w, err := s.lockTicket(ctx, tx, id, lockSkip)
-			if err == nil && w != nil {
-				done, err = fn(ctx, w)
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			done, err := s.oneTicket(ctx, id, fn)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+			} else if done {
+				n++
 			}
-			return err
 		})
-		if err != nil {
-			errs = append(errs, err)
-		} else if done {
-			n++
-		}
 	}
+	wg.Wait()
 	if n > 0 {
 		s.signalOutbox()
 	}
 	return n, errors.Join(errs...)
+}
+
+func (s *Store) oneTicket(ctx context.Context, id vezechat.TicketID, fn func(context.Context, *work) (bool, error)) (done bool, err error) {
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		w, err := s.lockTicket(ctx, tx, id, lockSkip)
+		if err == nil && w != nil {
+			done, err = fn(ctx, w)
+		}
+		return err
+	})
+	return done, err
 }
 
 const selectExpiredOffers = `
