@@ -57,3 +57,28 @@ func TestSweep_MeetsARepair(t *testing.T) {
 	w.set(func() { w.failTail, w.failArch = false, false })
 	until(t, "all four", func() bool { return slices.Equal(a.seqs(7), []vezechat.Seq{1, 2, 3, 4}) })
 }
+
+// A calm sweep asks for a few rooms at a time, and comes to each of them: the loss
+// of the last of many rooms is found.
+func TestSweep_ManyRoomsInPieces(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.SweepEvery = 200 * time.Millisecond })
+	a := w.connect(1)
+	const rooms = 3*calmChunk + 1
+	for r := range rooms {
+		a.enter(t, vezechat.RoomID(r+1), nil, "")
+	}
+	w.set(func() { w.largest, w.lose = 0, func(vezechat.Seq) bool { return true } })
+	lost := map[vezechat.RoomID]vezechat.Seq{}
+	for r := range rooms {
+		lost[vezechat.RoomID(r+1)] = w.say(vezechat.RoomID(r+1), "lost, and nothing follows it")
+	}
+	for room, seq := range lost {
+		until(t, "each room's lost event", func() bool { return slices.Equal(a.seqs(room), []vezechat.Seq{seq}) })
+	}
+	w.set(func() {
+		if w.largest > calmChunk {
+			t.Errorf("asked for %d rooms at once, want at most %d", w.largest, calmChunk)
+		}
+	})
+}

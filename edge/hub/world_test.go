@@ -37,6 +37,7 @@ type world struct {
 	first    vezechat.Seq // the log begins here
 	failTail bool
 	asked    int // calls of Heads
+	largest  int // rooms that one of them asked for
 	failArch bool
 }
 
@@ -96,6 +97,7 @@ func (w *world) Heads(_ context.Context, subjects []string) (map[string]vezechat
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked++
+	w.largest = max(w.largest, len(subjects))
 	if w.failTail {
 		return nil, vezechat.Errorf(vezechat.CodeUnavailable, "the log is away")
 	}
