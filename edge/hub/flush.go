@@ -15,6 +15,8 @@ import (
 type flusher struct {
 	h       *Hub
 	scratch []byte
+	work    []*Conn // of run: a long list, never longer than there are sockets
+	done    int     // of work
 
 	mu    sync.Mutex // guards dirty
 	dirty []*Conn
@@ -47,14 +49,13 @@ func (f *flusher) add(c *Conn) {
 const turnSize = 32
 
 func (f *flusher) run(ctx context.Context) {
-	var work, spare []*Conn
-	done := 0 // of work
+	var spare []*Conn
 	for {
 		f.mu.Lock()
 		fresh := f.dirty
 		f.dirty = spare[:0]
 		f.mu.Unlock()
-		if idle := len(fresh) == 0 && done == len(work); idle {
+		if idle := len(fresh) == 0 && f.done == len(f.work); idle {
 			select {
 			case <-ctx.Done():
 				return
@@ -68,19 +69,19 @@ func (f *flusher) run(ctx context.Context) {
 		if len(fresh) <= turnSize {
 			f.flushAll(fresh)
 		} else {
-			if done > 0 { // what is done makes room: the list is never longer than there are sockets
-				n := copy(work, work[done:])
-				clear(work[n:])
-				work, done = work[:n], 0
+			if f.done > 0 { // what is done makes room
+				n := copy(f.work, f.work[f.done:])
+				clear(f.work[n:])
+				f.work, f.done = f.work[:n], 0
 			}
-			work = append(work, fresh...)
+			f.work = append(f.work, fresh...)
 			clear(fresh)
 		}
 		spare = fresh
-		turn := work[done:min(done+turnSize, len(work))]
+		turn := f.work[f.done:min(f.done+turnSize, len(f.work))]
 		f.flushAll(turn)
-		if done += len(turn); done == len(work) {
-			work, done = work[:0], 0
+		if f.done += len(turn); f.done == len(f.work) {
+			f.work, f.done = f.work[:0], 0
 		}
 	}
 }

@@ -24,8 +24,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a log, its live feed and storage, in memory: what a hub is told. Live
 // messages can be lost on the way, storage can lag.
 type world struct {
-	t   testing.TB
-	hub *Hub
+	t    testing.TB
+	hub  *Hub
+	stop func() // ends the hub; the test's end does it too
 
 	mu       sync.Mutex
 	epoch    string
@@ -57,12 +58,13 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- w.hub.Run(ctx, func() { close(ready) }) }()
 	<-ready
-	t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(w.stop)
 	return w
 }
 
