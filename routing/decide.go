@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/retry"
 	"vezeuniqverse.com/vezechat/routing/match"
 	"vezeuniqverse.com/vezechat/routing/sla"
 )
@@ -98,7 +99,7 @@ func (s *state) there(loads []vezechat.AgentLoad) []vezechat.Agent {
 
 // decides looks at what comes in, and at everything now and then.
 func (r *Role) decides(ctx context.Context, ready func()) {
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	sweep := time.NewTimer(0) // what became true while nobody heard
 	defer sweep.Stop()
 	for ctx.Err() == nil {
@@ -109,20 +110,20 @@ func (r *Role) decides(ctx context.Context, ready func()) {
 		case <-sweep.C:
 			l = r.mail.take(round)
 			l.sweep = true
-			sweep.Reset(jitter(r.SweepEvery))
+			sweep.Reset(retry.Jitter(r.SweepEvery))
 		case <-r.mail.ready:
 			l = r.mail.take(round)
 		}
 		if err := r.look(ctx, l); err != nil {
 			if ctx.Err() == nil {
-				r.trouble.met("decisions", err)
+				r.met("decisions", err)
 				r.mail.back(l)
-				wait.sleep(ctx)
+				wait.Sleep(ctx)
 			}
 			continue
 		}
-		r.trouble.over("decisions")
-		wait.reset()
+		r.trouble.Over("decisions")
+		wait.Reset()
 		ready()
 	}
 }

@@ -20,13 +20,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/retry"
 	"vezeuniqverse.com/vezechat/routing/match"
 )
 
@@ -104,7 +104,7 @@ type Role struct {
 	mail    *mailbox
 	timer   chan struct{} // has room for one: a time may be nearer
 	inbox   chan struct{} // likewise, messages are there
-	trouble trouble
+	trouble *retry.Trouble
 
 	state   *state // of the deciding goroutine, as the next one
 	replans int    // how many more sweeps bring clocks in line with new settings
@@ -123,7 +123,7 @@ func New(c Config) *Role {
 	m := newMetrics(c.Registerer)
 	return &Role{
 		Config: c, metrics: m, mail: newMailbox(), timer: make(chan struct{}, 1), inbox: make(chan struct{}, 1),
-		trouble: trouble{log: c.Logger, metrics: m, state: map[string]bool{}},
+		trouble: retry.NewTrouble(c.Logger, m.retries),
 	}
 }
 
@@ -146,7 +146,7 @@ func (r *Role) Run(ctx context.Context, ready func()) error {
 
 // listen goes on until it hears wakes, or ctx is done.
 func (r *Role) listen(ctx context.Context) (stop func(), err error) {
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	for {
 		stop, err = r.Wakes.Wakes(r.wake)
 		if err == nil {
@@ -155,8 +155,8 @@ func (r *Role) listen(ctx context.Context) (stop func(), err error) {
 		if ctx.Err() != nil {
 			return func() {}, nil //nolint:nilerr // being stopped is no failure
 		}
-		r.trouble.met("wakes", err)
-		wait.sleep(ctx)
+		r.met("wakes", err)
+		wait.Sleep(ctx)
 	}
 }
 
@@ -184,17 +184,17 @@ func signal(ch chan struct{}) {
 
 // hears does to tickets what messages in their rooms do.
 func (r *Role) hears(ctx context.Context) {
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	for ctx.Err() == nil {
 		n, err := r.Store.DrainInbox(ctx, inboxLimit)
 		r.metrics.heard.Add(float64(n))
 		switch {
 		case err != nil && ctx.Err() == nil:
-			r.trouble.met("inbox", err)
-			wait.sleep(ctx)
+			r.met("inbox", err)
+			wait.Sleep(ctx)
 		case n == 0:
-			r.trouble.over("inbox")
-			wait.reset()
+			r.trouble.Over("inbox")
+			wait.Reset()
 			await(ctx, r.inbox, inboxEvery)
 		}
 	}
@@ -204,10 +204,14 @@ func (r *Role) hears(ctx context.Context) {
 func (r *Role) shows(ctx context.Context) {
 	for ctx.Err() == nil {
 		b, err := r.Store.BoardNow(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
+			r.trouble.Over("board")
 			r.metrics.show(&b, r.Now())
+		case ctx.Err() == nil:
+			r.met("board", err)
 		}
-		await(ctx, nil, jitter(boardEvery))
+		await(ctx, nil, retry.Jitter(boardEvery))
 	}
 }
 
@@ -222,67 +226,29 @@ func await(ctx context.Context, ch <-chan struct{}, d time.Duration) {
 	}
 }
 
-// backoff is how long to wait after the next failure.
-type backoff struct{ d time.Duration }
-
-func (b *backoff) reset() { b.d = 0 }
-
-func (b *backoff) sleep(ctx context.Context) {
-	b.d = min(max(2*b.d, firstBackoff), lastBackoff)
-	await(ctx, nil, jitter(b.d))
-}
-
-// jitter is d, give or take a quarter.
-func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
-
-// trouble logs when something begins and ends to fail, and counts in between.
-type trouble struct {
-	log     *slog.Logger
-	metrics *metrics
-
-	mu    sync.Mutex // guards state
-	state map[string]bool
-}
-
-func (t *trouble) met(part string, err error) {
+// met notes that a part failed, and is tried again.
+func (r *Role) met(part string, err error) {
 	reason := "other"
 	if vezechat.CodeOf(err) == vezechat.CodeUnavailable {
 		reason = "unavailable"
 	}
-	t.metrics.retries.WithLabelValues(part, reason).Inc()
-	if t.turn(part, true) {
-		t.log.Warn("something does not work, trying again until it does", "part", part, "reason", reason, "error", err)
-	}
-}
-
-func (t *trouble) over(part string) {
-	if t.turn(part, false) {
-		t.log.Info("it works again", "part", part)
-	}
-}
-
-func (t *trouble) turn(part string, bad bool) (changed bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	changed = t.state[part] != bad
-	t.state[part] = bad
-	return changed
+	r.trouble.Met(part, reason, err)
 }
 
 // times does what is due, then sleeps until something is.
 func (r *Role) times(ctx context.Context) {
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	for ctx.Err() == nil {
 		n, err := r.due(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				r.trouble.met("timers", err)
-				wait.sleep(ctx)
+				r.met("timers", err)
+				wait.Sleep(ctx)
 			}
 			continue
 		}
-		r.trouble.over("timers")
-		wait.reset()
+		r.trouble.Over("timers")
+		wait.Reset()
 		if n > 0 {
 			continue // there may be more
 		}

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/retry"
 	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // persist carries the log into the store until ctx is done. Whatever goes wrong,
 // it begins again at the stored position.
 func (r *Role) persist(ctx context.Context, attached func()) {
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	halted := false
 	for ctx.Err() == nil {
 		before, _ := r.position()
 		err := r.follow(ctx, attached)
 		if after, _ := r.position(); after.Seq > before.Seq {
-			wait.reset()
+			wait.Reset()
 		}
 		var fork *vezechat.ForkError
 		switch {
@@ -30,10 +31,10 @@ func (r *Role) persist(ctx context.Context, attached func()) {
 				halted = true
 				r.Logger.ErrorContext(ctx, "the log is not the one that was stored: the writer has stopped", "seq", fork.Seq, "stored_id", fork.Stored, "log_id", fork.Log)
 			}
-			sleep(ctx, jitter(haltedEvery))
+			retry.Sleep(ctx, retry.Jitter(haltedEvery))
 		case err != nil:
-			r.trouble.met("persister", reasonOf(err), err)
-			wait.sleep(ctx)
+			r.trouble.Met("persister", reasonOf(err), err)
+			wait.Sleep(ctx)
 		}
 		if fork == nil {
 			halted = false
@@ -50,7 +51,7 @@ func (r *Role) follow(ctx context.Context, attached func()) error {
 		return err
 	}
 	r.at(pos)
-	r.trouble.over("persister")
+	r.trouble.Over("persister")
 	attached()
 	err = r.Reader.Read(ctx, pos.Seq, r.MaxRun, func(recs []vezechat.Record) error { return r.keep(ctx, recs) })
 	var gap *vezechat.GapError
@@ -257,7 +258,7 @@ func (r *Role) keep(ctx context.Context, recs []vezechat.Record) error {
 		r.metrics.stored.Add(float64(len(recs)))
 		r.metrics.runEvents.Observe(float64(len(recs)))
 		r.metrics.runSeconds.Observe(time.Since(began).Seconds())
-		r.trouble.over("persister")
+		r.trouble.Over("persister")
 		spans.Mark(ctx, "store", recs, began)
 		return nil
 	case !errors.As(err, &poison):

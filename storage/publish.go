@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/retry"
 )
 
 const (
@@ -30,14 +31,14 @@ func (r *Role) publish(ctx context.Context, attached <-chan struct{}) {
 	case <-ctx.Done():
 		return
 	}
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	for ctx.Err() == nil {
 		if err := r.catchUp(ctx); err != nil {
-			r.trouble.met("publisher", reasonOf(err), err)
-			wait.sleep(ctx)
+			r.trouble.Met("publisher", reasonOf(err), err)
+			wait.Sleep(ctx)
 			continue
 		}
-		wait.reset()
+		wait.Reset()
 		r.publishSure(ctx)
 	}
 }
@@ -66,7 +67,7 @@ func (r *Role) catchUp(ctx context.Context) error {
 // publishSure works as long as it knows what the log has of the outbox.
 func (r *Role) publishSure(ctx context.Context) {
 	flight := map[string]*sent{}
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	for ctx.Err() == nil {
 		sure, err := r.round(ctx, flight)
 		if !sure {
@@ -74,13 +75,13 @@ func (r *Role) publishSure(ctx context.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				r.trouble.met("publisher", reasonOf(err), err)
-				wait.sleep(ctx)
+				r.trouble.Met("publisher", reasonOf(err), err)
+				wait.Sleep(ctx)
 			}
 			continue
 		}
-		r.trouble.over("publisher")
-		wait.reset()
+		r.trouble.Over("publisher")
+		wait.Reset()
 		r.awaitOutbox(ctx)
 	}
 }

@@ -21,13 +21,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/retry"
 )
 
 // Store is where the log goes. Implementations are safe for concurrent use.
@@ -111,7 +111,7 @@ const (
 type Role struct {
 	Config
 	metrics *metrics
-	trouble *trouble
+	trouble *retry.Trouble
 	outbox  chan struct{} // capacity 1: held by who reads the outbox and acts on it
 
 	mu    sync.Mutex // guards pos
@@ -129,7 +129,7 @@ func New(c Config) *Role {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics(c.Registerer)
-	return &Role{Config: c, metrics: m, trouble: &trouble{log: c.Logger, metrics: m, state: map[string]bool{}}, moved: make(chan struct{}), outbox: make(chan struct{}, 1)}
+	return &Role{Config: c, metrics: m, trouble: retry.NewTrouble(c.Logger, m.retries), moved: make(chan struct{}), outbox: make(chan struct{}, 1)}
 }
 
 // Run works until ctx is done. It calls ready when the Store and the log answer
@@ -139,17 +139,17 @@ func (r *Role) Run(ctx context.Context, ready func()) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { r.beats(ctx) })
 	wg.Go(func() { r.tidies(ctx) })
-	var wait backoff
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
 	for ctx.Err() == nil {
 		won, err := r.Store.Lead(ctx, func(ctx context.Context) error { return r.lead(ctx, ready) })
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			r.trouble.met("election", "store", err)
-			wait.sleep(ctx)
+			r.trouble.Met("election", "store", err)
+			wait.Sleep(ctx)
 		default:
-			r.trouble.over("election")
-			wait.reset()
+			r.trouble.Over("election")
+			wait.Reset()
 			if !won {
 				r.standBy(ctx, ready)
 			}
@@ -171,11 +171,11 @@ func (r *Role) standBy(ctx context.Context, ready func()) {
 		}
 	}
 	if err != nil {
-		r.trouble.met("standby", reasonOf(err), err)
+		r.trouble.Met("standby", reasonOf(err), err)
 	} else {
-		r.trouble.over("standby")
+		r.trouble.Over("standby")
 	}
-	sleep(ctx, jitter(standbyEvery))
+	retry.Sleep(ctx, retry.Jitter(standbyEvery))
 }
 
 func (r *Role) logState(ctx context.Context) (vezechat.LogState, error) {
@@ -215,7 +215,7 @@ func (r *Role) position() (vezechat.Position, <-chan struct{}) {
 // tidies forgets old things now and then; that it fails is no trouble.
 func (r *Role) tidies(ctx context.Context) {
 	for {
-		sleep(ctx, jitter(10*time.Minute))
+		retry.Sleep(ctx, retry.Jitter(10*time.Minute))
 		if ctx.Err() != nil {
 			return
 		}
@@ -223,58 +223,6 @@ func (r *Role) tidies(ctx context.Context) {
 			r.Logger.DebugContext(ctx, "tidying did not work", "error", err)
 		}
 	}
-}
-
-// backoff is how long to wait after the next failure.
-type backoff struct{ d time.Duration }
-
-func (b *backoff) reset() { b.d = 0 }
-
-func (b *backoff) sleep(ctx context.Context) {
-	b.d = min(max(2*b.d, firstBackoff), lastBackoff)
-	sleep(ctx, jitter(b.d))
-}
-
-// jitter is d, give or take a quarter.
-func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
-
-// trouble logs when something begins and ends to fail, and counts in between.
-type trouble struct {
-	log     *slog.Logger
-	metrics *metrics
-
-	mu    sync.Mutex // guards state
-	state map[string]bool
-}
-
-func (t *trouble) met(part, reason string, err error) {
-	t.metrics.retries.WithLabelValues(part, reason).Inc()
-	if t.turn(part, true) {
-		t.log.Warn("something does not answer, trying again until it does", "part", part, "reason", reason, "error", err)
-	}
-}
-
-func (t *trouble) over(part string) {
-	if t.turn(part, false) {
-		t.log.Info("it works again", "part", part)
-	}
-}
-
-func (t *trouble) turn(part string, bad bool) (changed bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	changed = t.state[part] != bad
-	t.state[part] = bad
-	return changed
 }
 
 // reasonOf names an error for a metric, from a closed set.

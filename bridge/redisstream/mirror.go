@@ -30,6 +30,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/retry"
 	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
@@ -129,7 +130,7 @@ func (m *Mirror) Run(ctx context.Context, ready func()) error {
 			pause = minPause
 		}
 		if errors.Is(err, errMoved) {
-			if !sleep(ctx, minPause) { // whatever moves it, it is not chased at full speed
+			if !retry.Sleep(ctx, minPause) { // whatever moves it, it is not chased at full speed
 				break
 			}
 			continue
@@ -137,7 +138,7 @@ func (m *Mirror) Run(ctx context.Context, ready func()) error {
 		m.setStatus(err)
 		m.metrics.failures.WithLabelValues(failureOf(err)).Inc()
 		m.log.Warn("mirror interrupted", "err", err, "again_in", pause)
-		if !sleep(ctx, pause) {
+		if !retry.Sleep(ctx, pause) {
 			break
 		}
 		pause = min(2*pause, maxPause)
@@ -364,16 +365,5 @@ func (m *Mirror) connected() {
 	select {
 	case m.dialed <- struct{}{}:
 	default:
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
