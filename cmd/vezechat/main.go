@@ -18,14 +18,14 @@ import (
 )
 
 func main() {
-	relaxed(os.Args[1:])
+	prepare(os.Args[1:])
 	ctx, stop := signals(os.Exit)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], environ(os.Environ()), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// relaxed prepares the process for its command line: a hub is to be relaxed.
-func relaxed(args []string) {
+// prepare readies the process for its command line: a hub has timers that may be late.
+func prepare(args []string) {
 	if len(args) > 0 && args[0] == "serve" {
 		relax()
 	}

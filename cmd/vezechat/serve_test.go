@@ -28,7 +28,7 @@ import (
 const childEnv = "VEZE_TEST_ARGS"
 
 func beProgram(args string) {
-	relaxed(strings.Split(args, "\n"))
+	prepare(strings.Split(args, "\n"))
 	ctx, stop := signals(os.Exit)
 	status := run(ctx, strings.Split(args, "\n"), environ(nil), os.Stdin, os.Stdout, os.Stderr)
 	stop()

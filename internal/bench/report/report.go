@@ -134,18 +134,23 @@ func (r *Result) Join(other Result) {
 	r.Took = "" // of several
 }
 
+// joined has the values of both, those that differ one after the other. What the
+// machine was doing is told by each run itself.
 func joined(a, b map[string]string) map[string]string {
-	out := maps.Clone(a)
-	if out == nil {
-		out = map[string]string{}
-	}
-	for k, v := range b {
-		if have, ok := out[k]; ok && !slices.Contains(strings.Split(have, "; "), v) {
-			v = have + "; " + v
-		} else if ok {
-			continue
+	const between = "; "
+	out := map[string]string{}
+	maps.Copy(out, a)
+	maps.Copy(out, b)
+	delete(out, "load average")
+	for k := range out {
+		var values []string
+		for _, m := range []map[string]string{a, b} {
+			if v, ok := m[k]; ok {
+				values = append(values, strings.Split(v, between)...)
+			}
 		}
-		out[k] = v
+		slices.Sort(values)
+		out[k] = strings.Join(slices.Compact(values), between)
 	}
 	return out
 }

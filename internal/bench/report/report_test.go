@@ -73,6 +73,10 @@ func TestRead_JoinsRounds(t *testing.T) {
 	if want := map[string]string{"rows": "1; 5", "form": "edge"}; !reflect.DeepEqual(r.Settings, want) {
 		t.Errorf("settings %v, want %v", r.Settings, want)
 	}
+	r.Join(r)
+	if want := map[string]string{"rows": "1; 5", "form": "edge"}; !reflect.DeepEqual(r.Settings, want) {
+		t.Errorf("joined once more: settings %v, want %v", r.Settings, want)
+	}
 	if _, err := report.Read(files[0], filepath.Join(dir, "none.json")); err == nil {
 		t.Error("a file that is not there is no error")
 	}
