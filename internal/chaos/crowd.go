@@ -253,6 +253,20 @@ func (c *crowd) flood(ctx context.Context) {
 	c.slow.gate.unlock()
 }
 
+// cutWhileSlow counts how often the slow client has lost its socket for it.
+const cutWhileSlow = "closes: of the slow one while it did not read"
+
+// flooded reports whether the slow client does not read, or has only just begun to
+// again: the run is still calm then.
+func (c *crowd) flooded(at time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.floodFrom.IsZero() && (c.floodTo.IsZero() || at.Before(c.floodTo.Add(calmAfterFlood)))
+}
+
+// calmAfterFlood is how long nothing is attacked after the flood, at least.
+const calmAfterFlood = 2 * time.Second
+
 // floodText is 12 KB that no compression would help with.
 func floodText(i int) string {
 	b := make([]byte, 0, 12<<10)

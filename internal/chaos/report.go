@@ -80,7 +80,7 @@ func (r *run) judgeRun() {
 		n.add("lost feed", int(t.lostFeed.Load()))
 		n.add("lost acks", int(t.lostAcks.Load()))
 	}
-	told := n.counted("lags") + n.counted("closes: 4001")
+	told := n.counted("lags") + n.counted("closes: 4001") + n.counted(cutWhileSlow)
 	if told == 0 {
 		r.find(promiseSlow, "the slow client was neither told lag nor closed")
 	}

@@ -186,8 +186,13 @@ func (c *client) converse(ctx context.Context, cn *conn) (back time.Duration, er
 	}
 }
 
-// judgeClose notes codes that a well-behaved client must not see.
+// judgeClose notes codes that a well-behaved client must not see, and that the slow
+// one was cut off while it did not read: then it sees no code, and as nothing else is
+// attacked meanwhile, the hub has done it.
 func (c *client) judgeClose(err error) error {
+	if c.thin && c.crowd.flooded(time.Now()) {
+		c.crowd.notes.count(cutWhileSlow)
+	}
 	var ce *websocket.CloseError
 	if !errors.As(err, &ce) {
 		return err
