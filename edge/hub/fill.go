@@ -259,7 +259,11 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 			return err
 		}
 		for subject, head := range heads {
-			bySubject[subject].compare(head)
+			if r := bySubject[subject]; all {
+				r.compare(head)
+			} else {
+				r.suspect(head)
+			}
 		}
 		for _, r := range chunk {
 			r.compared(clock)
@@ -282,20 +286,38 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 // just opened.
 const sweepSettle = 5
 
-// standing tells whether the room was opened or heard of in the last two minutes,
-// and when it was last compared with the log, by Hub.clock.
+// standing tells whether the room was opened or heard of in the last two minutes, or
+// is suspected, and when it was last compared with the log, by Hub.clock.
 func (r *room) standing(now time.Time) (busy bool, swept time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Sub(r.active) < 2*time.Minute, r.swept
+	return r.stood != 0 || now.Sub(r.active) < 2*time.Minute, r.swept
 }
 
 // compared notes that the room was compared with the log as it was at a time.
 func (r *room) compared(at time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ready {
+	if r.ready && r.stood == 0 {
 		r.swept = at
+	}
+}
+
+// suspect compares with the log while nothing is known to be wrong. What the room has
+// not heard of is most likely on its way, the later the busier the edge is, and a
+// repair would make it busier. So it is lost only if the room still stands where it
+// stood at the sweep before: one that goes on sees from its next event what it missed.
+func (r *room) suspect(head vezechat.Seq) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch place := r.last + 1; {
+	case !r.ready || head <= r.last:
+		r.stood = 0
+	case !r.filling && r.stood != place:
+		r.stood = place
+	default:
+		r.stood = 0
+		r.lost(head)
 	}
 }
 
@@ -304,7 +326,14 @@ func (r *room) compared(at time.Duration) {
 func (r *room) compare(head vezechat.Seq) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ready && head > r.last && head > r.want {
+	if r.ready && head > r.last {
+		r.lost(head)
+	}
+}
+
+// lost repairs up to a head; mu is held.
+func (r *room) lost(head vezechat.Seq) {
+	if head > r.want {
 		r.h.metrics.sweepHits.Inc()
 		r.repair(head)
 	}

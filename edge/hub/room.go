@@ -45,6 +45,7 @@ type room struct {
 
 	active time.Time     // the last live event, for the sweeper
 	swept  time.Duration // when it was last compared with the log, by Hub.clock
+	stood  vezechat.Seq  // one above last, when a calm sweep found the log further; 0: it did not
 	people people
 }
 
