@@ -256,8 +256,17 @@ func scopesOf(roles []string) (vezechat.Scopes, error) {
 // its end for whoever copied it: the hub holds no sessions.
 func (e *Edge) signOut(c *fiber.Ctx, _ Session) error {
 	e.setCookie(c, cookieSession, "", time.Unix(0, 0))
-	if wantsPage(c) {
-		return redirect(c, "/")
+	to := ""
+	if e.cfg.SignIn != nil {
+		to = e.partFrom(c)
 	}
-	return c.SendStatus(http.StatusNoContent)
+	switch {
+	case !wantsPage(c):
+		return c.SendStatus(http.StatusNoContent)
+	case to != "":
+		return redirectAway(c, to)
+	case e.cfg.SignIn != nil:
+		return redirect(c, "/auth/signedout")
+	}
+	return redirect(c, "/")
 }

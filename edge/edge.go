@@ -66,6 +66,7 @@ type Config struct {
 	PublicURL      string                                  // optional: where browsers find the hub
 	AllowedOrigins []string                                // optional: other sites whose scripts may act here
 	TrustedProxies []string                                // optional: addresses and ranges whose X-Forwarded-* count; nil: loopback and private ranges
+	SignIn         SignIn                                  // optional: where people sign in; nil: nowhere, or at the built-in issuer
 	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
 	Hub            *hub.Hub                                // optional: nil serves no sockets
@@ -91,6 +92,7 @@ type Edge struct {
 	metrics  *metrics
 	tracer   trace.Tracer // nil: no traces
 	openapi  []byte
+	csp      string          // Content-Security-Policy
 	base     context.Context // parent of every request's context
 	cut      context.CancelFunc
 	draining atomic.Bool
@@ -116,6 +118,10 @@ func New(cfg Config) (*Edge, error) {
 		if err := e.allowOrigin(o); err != nil {
 			return nil, err
 		}
+	}
+	e.csp = templates.CSP
+	if cfg.SignIn != nil { // the form that signs out leads there
+		e.csp = templates.FormsTo(cfg.SignIn.Origin())
 	}
 	var err error
 	if e.openapi, err = loadOpenAPI(cfg.Version); err != nil {

@@ -28,10 +28,11 @@ func renderAll(t testing.TB, p *Pages, s string) map[string]string {
 	t.Helper()
 	rooms, room, signin, oops := sampleFill(s)
 	return renderEach(t, map[string]func(io.Writer) error{
-		"rooms":  func(w io.Writer) error { return p.Rooms(w, rooms) },
-		"room":   func(w io.Writer) error { return p.Room(w, room) },
-		"signin": func(w io.Writer) error { return p.SignIn(w, signin) },
-		"error":  func(w io.Writer) error { return p.Error(w, oops) },
+		"rooms":     func(w io.Writer) error { return p.Rooms(w, rooms) },
+		"room":      func(w io.Writer) error { return p.Room(w, room) },
+		"signin":    func(w io.Writer) error { return p.SignIn(w, signin) },
+		"signedout": func(w io.Writer) error { return p.SignedOut(w, SignedOutPage{Page: signin.Page}) },
+		"error":     func(w io.Writer) error { return p.Error(w, oops) },
 	})
 }
 

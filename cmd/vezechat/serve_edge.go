@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
 	fanout "vezeuniqverse.com/vezechat/edge/hub"
-	"vezeuniqverse.com/vezechat/edge/identity"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/svc"
 	"vezeuniqverse.com/vezechat/templates"
@@ -78,22 +76,7 @@ func (h *hub) edgePart() part {
 }
 
 func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
-	if h.OIDCIssuer != "" || !h.dev() {
-		return nil, errors.New("OIDC_ISSUER: this version signs in by the built-in issuer only, in dev")
-	}
-	dev, err := identity.OpenDev(h.DataDir, h.Audience, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := identity.NewTokens(time.Now, dev.Issuer())
-	if err != nil {
-		return nil, err
-	}
-	key, err := dev.SessionKey()
-	if err != nil {
-		return nil, err
-	}
-	box, err := identity.NewBox(key)
+	who, err := h.identities()
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +88,14 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 	poster := edge.NewPoster(edge.PosterConfig{
 		Log: log, Rooms: client, Messages: client, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
 	})
-	return edge.New(edge.Config{
-		Users: client, Rooms: client, Messages: client, Poster: poster, Verifier: tokens,
-		Sessions: identity.NewSessions(box, sessionTTL, time.Now), Pages: pages, Dev: dev,
+	cfg := edge.Config{
+		Users: client, Rooms: client, Messages: client, Poster: poster, Pages: pages,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here,
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),
-	})
+	}
+	who.into(&cfg)
+	return edge.New(cfg)
 }
 
 // tracer is nil when traces go nowhere.

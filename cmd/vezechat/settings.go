@@ -43,7 +43,9 @@ type settings struct {
 	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
 	OIDCClientID     string        `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
-	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret."`
+	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret; none for a public client."`
+	OIDCScopes       string        `name:"oidc-scopes" setting:"OIDC_SCOPES" default:"openid profile email offline_access chat.read chat.write ticket.manage chat.moderate chat.admin" help:"What the hub asks the issuer for; people get of it what they have."`
+	SessionKey       string        `name:"session-key" setting:"SESSION_KEY" help:"Keys of cookie sessions, 32 bytes in base64 each, separated by commas: the first seals, all open. All edges have the same. In dev the data directory's when empty."`
 	EmailURL         string        `name:"email-url" setting:"EMAIL_URL" help:"Service that sends mail."`
 	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
@@ -85,6 +87,9 @@ func (s *settings) Validate() error {
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
 		named("FANOUT_PER_MEMBER", isWithin(s.FanoutPerMember, time.Microsecond, 16*time.Millisecond)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
+		named("OIDC_SCOPES", isScopes(s.OIDCScopes)),
+		named("SESSION_KEY", isKeys(s.SessionKey)),
+		s.isSignIn(),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
