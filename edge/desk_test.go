@@ -2,6 +2,9 @@ package edge_test
 
 import (
 	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
 	"testing"
 
 	"vezeuniqverse.com/vezechat"
@@ -43,4 +46,22 @@ func TestDesk_TicketIsMadeWorkedOnAndDone(t *testing.T) {
 	}
 	d.must(200, "POST", at+"/rate", d.as(ann), `{"score":5}`)
 	d.must(409, "POST", at+"/transition", staff, `{"move":"hold"}`)
+}
+
+// The hub tells other services of every event that it has.
+func TestDesk_ServiceNamesEveryEvent(t *testing.T) {
+	t.Parallel()
+	src, err := os.ReadFile("../eventtype.go")
+	must(t, err)
+	var s struct{ Events []string }
+	newWorld(t).do("GET", "/.veze/service.json", nil, "").json(t, &s)
+	all := regexp.MustCompile(`EventType = "([a-z.]+)"`).FindAllStringSubmatch(string(src), -1)
+	if len(all) < 30 || len(s.Events) != len(all) {
+		t.Errorf("%d events are told of, there are %d", len(s.Events), len(all))
+	}
+	for _, m := range all {
+		if !slices.Contains(s.Events, m[1]) {
+			t.Errorf("%s is not told of", m[1])
+		}
+	}
 }
