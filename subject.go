@@ -9,6 +9,13 @@ const (
 	// StreamDLQ keeps what a consumer could not digest, with the reason.
 	StreamDLQ = "DLQ"
 
+	// StreamGame keeps what game servers say until the bridge has taken it.
+	StreamGame = "GAME"
+	// SubjectGames is what StreamGame stores: veze.game.<game>.<match>.
+	SubjectGames = "veze.game.*.*"
+	// BucketLease has who of several processes does what only one may.
+	BucketLease = "VEZE_LEASE"
+
 	// SubjectRooms, SubjectTickets and SubjectAgents are what StreamChat stores.
 	SubjectRooms   = "veze.room.*"
 	SubjectTickets = "veze.ticket.*"
@@ -43,6 +50,7 @@ const (
 	prefixDLQ      = "veze.dlq."
 	prefixBeat     = "veze.hb."
 	prefixWake     = "veze.wake."
+	prefixGame     = "veze.game."
 )
 
 // RoomSubject is where a room's events are published to the log.
@@ -90,6 +98,9 @@ func DLQSubject(consumer, subject string) string {
 	}
 	if id, ok := AgentOfSubject(subject); ok {
 		return dlq + string(TopicAgent) + "." + id.String()
+	}
+	if game, match, ok := GameOfSubject(subject); ok {
+		return dlq + "game." + game + "." + match
 	}
 	room, _ := RoomOfSubject(subject)
 	return dlq + room.String()
