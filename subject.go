@@ -13,6 +13,8 @@ const (
 	StreamGame = "GAME"
 	// SubjectGames is what StreamGame stores: veze.game.<game>.<match>.
 	SubjectGames = "veze.game.*.*"
+	// GameSubjects is what game servers publish below.
+	GameSubjects = "veze.game"
 	// BucketLease has who of several processes does what only one may.
 	BucketLease = "VEZE_LEASE"
 
@@ -50,7 +52,7 @@ const (
 	prefixDLQ      = "veze.dlq."
 	prefixBeat     = "veze.hb."
 	prefixWake     = "veze.wake."
-	prefixGame     = "veze.game."
+	prefixGame     = GameSubjects + "."
 )
 
 // RoomSubject is where a room's events are published to the log.

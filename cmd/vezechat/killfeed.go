@@ -19,6 +19,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/hllog"
+	"vezeuniqverse.com/vezechat/internal/natsd"
 )
 
 // killfeedCmd publishes the log of a game server.
@@ -113,7 +114,7 @@ func (c *killfeedCmd) connect(subject string) (*publisher, error) {
 	}
 	opts := []nats.Option{nats.Name("vezechat killfeed"), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.Timeout(5 * time.Second)}
 	if u, err := url.Parse(at); err == nil && u.User != nil {
-		opts = append(opts, nats.CustomInboxPrefix(gameInbox(u.User.Username())))
+		opts = append(opts, nats.CustomInboxPrefix(natsd.GameInbox(u.User.Username())))
 	}
 	nc, err := nats.Connect(at, opts...)
 	if err != nil {
@@ -130,9 +131,6 @@ func (c *killfeedCmd) connect(subject string) (*publisher, error) {
 	}
 	return p, nil
 }
-
-// gameInbox is where a game's user hears answers, and nobody else's.
-func gameInbox(user string) string { return "_INBOX_" + user }
 
 // play publishes what a log says until it ends.
 func (p *publisher) play(ctx context.Context, in io.Reader) (read int, err error) {

@@ -115,7 +115,7 @@ func (h *hub) busPart() part {
 		host, _ := os.Hostname()
 		cfg := bus.Config{URL: h.NatsURL, Name: "vezechat-" + host, Log: h.log, Metrics: h.reg}
 		if h.nats != nil {
-			cfg.InProcess = h.nats.InProcess()
+			cfg.URL, cfg.InProcess = h.nats.URL(), h.nats.InProcess()
 		}
 		b, err := bus.Connect(ctx, cfg)
 		if err != nil {

@@ -39,6 +39,7 @@ type settings struct {
 	NatsListen       string        `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
 	NatsSync         string        `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
 	NatsReplicas     int           `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
+	GameUsers        string        `name:"game-users" setting:"GAME_USERS" help:"Game servers at the NATS of this process: game:password, separated by commas. With any, nobody connects without a password."`
 	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"16us" help:"How long a busy room gathers what is said for each of its members here, up to 16 ms; more saves writes and costs time."`
 	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
@@ -85,6 +86,7 @@ func (s *settings) Validate() error {
 		named("PPROF_LISTEN", isLoopback(s.PprofListen, "a profile tells everything about the process")),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
+		named("GAME_USERS", isGameUsers(s.GameUsers)),
 		named("FANOUT_PER_MEMBER", isWithin(s.FanoutPerMember, time.Microsecond, 16*time.Millisecond)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
 		named("OIDC_SCOPES", isScopes(s.OIDCScopes)),
