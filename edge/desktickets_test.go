@@ -119,6 +119,9 @@ func TestDesk_FormsAndQueries(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	d.must(200, "POST", "/tickets/2/transition?move=wait&why=asked", staff, "")
+	if a := d.must(201, "POST", "/tickets?subject=By+proxy", with(d.as(ann), "X-Forwarded-Prefix", "/proxy/chat"), ""); a.header.Get("Location") != "/proxy/chat/tickets/3" {
+		t.Errorf("behind a prefix: %s", a.header.Get("Location"))
+	}
 	d.must(200, "POST", "/tickets/bulk?ids=1,2", with(staff, "Content-Type", formType), form("actions", `[{"do":"priority","priority":"high"}]`))
 	if got := ids(t, d.must(200, "GET", "/tickets?priority=high", staff, "")); len(got) != 2 {
 		t.Errorf("%v", got)
@@ -297,7 +300,9 @@ func TestDesk_BadInput(t *testing.T) {
 	if tk := ticketIn(t, d.must(200, "GET", at, d.staff(), "")); tk.Version != 1 {
 		t.Errorf("the ticket has changed: %+v", tk)
 	}
-	d.must(400, "POST", "/tickets", d.as(ann), `{"subject":"x","requester_id":"bob"}`) // he was never here
+	// Nobody learns who has been here.
+	d.must(403, "POST", "/tickets", d.as(ann), `{"subject":"x","requester_id":"bob"}`)
+	d.must(200, "GET", "/tickets?requester=bob&assignee=bob&queue=nowhere", d.as(ann), "")
 	d.user(bob)
 	d.must(403, "POST", "/tickets", d.as(ann), `{"subject":"x","requester_id":"bob"}`)
 	if tk := ticketIn(t, d.must(201, "POST", "/tickets", d.staff(), `{"subject":"x","requester_id":"bob"}`)); tk.RequesterHandle != "@"+bob {
