@@ -34,24 +34,28 @@ const (
 type PutCalendar struct {
 	Caller   Caller   `json:"caller"`
 	Calendar Calendar `json:"calendar"`
+	Key      string   `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutPolicy makes a policy, when it has no id, or changes one.
 type PutPolicy struct {
 	Caller Caller `json:"caller"`
 	Policy Policy `json:"policy"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutSkill makes a skill, when it has no id, or gives it another name.
 type PutSkill struct {
 	Caller Caller `json:"caller"`
 	Skill  Skill  `json:"skill"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutQueue makes a queue, when it has no id, or changes one.
 type PutQueue struct {
 	Caller Caller `json:"caller"`
 	Queue  Queue  `json:"queue"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutAgent makes somebody an agent, or says what they can do. Their status stays.
@@ -285,7 +289,8 @@ type DeskState struct {
 // Settings are changed with chat.admin and read by the desk (Caller.Desk), which also
 // sets its own status and answers its own offers. CodeForbidden: the scope is
 // missing; CodeNotFound: there is no such thing; CodeConflict: the name is taken, or
-// what is to be deleted is in use; CodeTooLarge: there are too many of it.
+// what is to be deleted is in use; CodeTooLarge: there are too many of it. What is made
+// with a Key that was used for its like is what was made at first.
 type DeskService interface {
 	// Calendars lists the calendars by name.
 	Calendars(ctx context.Context, c Caller) ([]Calendar, error)

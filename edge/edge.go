@@ -1,11 +1,11 @@
 // Package edge is the door of the hub: HTTP, pages, sign-in and the upgrade to
 // sockets.
 //
-// It promises that no path shows a room to somebody who may not see it, that
-// what it answered with 201 is in the log, that a request repeated with its
-// nonce is one message, and that every error has a stable code. It holds no
-// state that a restart loses: sessions are sealed in cookies, limits start
-// afresh.
+// It promises that no path shows a room or a ticket to somebody who may not see
+// it, that what it answered with 201 is in the log or stored, that a request
+// repeated with its nonce makes one thing, and that every error has a stable
+// code. It holds no state that a restart loses: sessions are sealed in cookies,
+// limits start afresh.
 //
 // It must not know NATS, a database or how events are delivered: it asks the
 // services of the root package, appends to its Log, and leaves sockets to hub

@@ -61,6 +61,9 @@ func TestDesk_OverTheBus(t *testing.T) {
 	must("agent", err)
 	_, err = c.SetAgentStatus(ctx, vezechat.SetStatus{Caller: eve, Status: vezechat.AgentOnline})
 	must("status", err)
+	if a, err := c.Agent(ctx, vezechat.AgentRef{Caller: eve}); err != nil || a.ID != eve.UserID || a.Status != vezechat.AgentOnline {
+		t.Errorf("agent: %+v, %v", a, err)
+	}
 	must("beat", c.BeatAgent(ctx, vezechat.AgentBeat{Caller: eve, Session: "s", Node: "n"}))
 	tk, err := c.CreateTicket(ctx, vezechat.CreateTicket{Caller: ann, Subject: "help", Channel: vezechat.ChannelChat, Queue: q.ID})
 	must("ticket", err)
