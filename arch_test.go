@@ -51,6 +51,7 @@ var rooms = map[string][]string{
 	"internal/redistest": {"internal/devstack", "github.com/redis/go-redis/v9"},
 	"internal/natstest":  {"internal/natsd", "internal/bus", prom},
 	"internal/chaos":     {"*"},
+	"internal/deskplay":  {".", "github.com/jackc/pgx/v5"},
 	"internal/e2e":       {},
 	"cmd/vezechat":       {"*"},
 }
