@@ -20,11 +20,12 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
 	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/internal/pgtest"
 	"vezeuniqverse.com/vezechat/templates"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	goleak.VerifyTestMain(pgtest.Main(m),
 		// One clock per process, and a sweeper that looks every 10 s whether its
 		// server has stopped: fasthttp waits for neither.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
