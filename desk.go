@@ -132,6 +132,14 @@ func (r *AgentBeat) Validate() error {
 	return nil
 }
 
+// DeskEventQuery asks for events of tickets and agents, of one ticket or of the desk.
+type DeskEventQuery struct {
+	Caller   Caller   `json:"caller"`
+	TicketID TicketID `json:"ticket_id,omitempty"` // 0: of all, for the desk
+	After    Seq      `json:"after"`
+	Limit    int      `json:"limit"`
+}
+
 // OfferState is what came of an offer.
 type OfferState string
 
@@ -346,4 +354,11 @@ type DeskService interface {
 	TicketClocks(ctx context.Context, q TicketRef) ([]Clock, error)
 	// Board is the desk as a whole, for the desk.
 	Board(ctx context.Context, c Caller) (Board, error)
+	// DeskEvents returns the events of tickets and agents after a place, oldest
+	// first, as far as storage has got; Prev is the event before it of the same
+	// ticket or agent. Others than the desk ask for a ticket that is theirs to see, and
+	// get what Event.ForRequester leaves, with a Prev that they were shown or 0.
+	// The desk's scope is all that it asks of a caller without UserID: an edge reads
+	// once for all whom it has asked who they are.
+	DeskEvents(ctx context.Context, q DeskEventQuery) (EventPage, error)
 }

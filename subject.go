@@ -32,6 +32,10 @@ const (
 	// of every room.
 	SubjectLiveRooms = "veze.live.room.*"
 	SubjectSoftRooms = "veze.soft.room.*"
+	// SubjectLiveTickets and SubjectLiveAgents are where the stored events of every
+	// ticket and agent are heard at once.
+	SubjectLiveTickets = "veze.live.ticket.*"
+	SubjectLiveAgents  = "veze.live.agent.*"
 	// SubjectDLQ is what StreamDLQ stores.
 	SubjectDLQ = "veze.dlq.>"
 
@@ -45,6 +49,8 @@ const (
 	prefixRoom     = "veze.room."
 	prefixTicket   = "veze.ticket."
 	prefixAgent    = "veze.agent."
+	prefixLog      = "veze."
+	prefixLive     = "veze.live."
 	prefixLiveRoom = "veze.live.room."
 	prefixSoft     = "veze.soft.room."
 	prefixHeard    = "veze.*.room."
@@ -127,6 +133,12 @@ func RoomOfSubject(subject string) (id RoomID, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// LogSubject returns where in the log what is heard at a live subject is stored.
+func LogSubject(live string) (subject string, ok bool) {
+	rest, ok := strings.CutPrefix(live, prefixLive)
+	return prefixLog + rest, ok
 }
 
 // TicketOfSubject returns the ticket of a log subject.

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -72,6 +73,7 @@ type Config struct {
 	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
 	Hub            *hub.Hub                                // optional: nil serves no sockets
+	Node           string                                  // optional: this process, where agents are on duty
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
 	AuthTime       time.Duration                           // optional: in which a socket without identity sends a token; 0: 10 s
@@ -103,6 +105,8 @@ type Edge struct {
 	maxFrame int64        // bytes of a socket's message
 	chunks   chunks       // what sockets read into
 	crew     crew         // who carries out what sockets say
+	duty     *duty
+	board    *board
 }
 
 // New returns an edge that is not serving yet.
@@ -132,6 +136,7 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Tracer != nil {
 		e.tracer = cfg.Tracer.Tracer("vezeuniqverse.com/vezechat/edge")
 	}
+	e.duty, e.board = newDuty(&e.cfg), newBoard(&e.cfg)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()
@@ -178,7 +183,14 @@ func (e *Edge) App() *fiber.App { return e.app }
 // open ones for the drain time and cuts the rest. It closes ln. Sockets are not
 // its to drain: fasthttp forgets connections once they are hijacked.
 func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
+	var desk sync.WaitGroup
+	defer e.duty.stop() // after the sockets
+	defer desk.Wait()
 	defer e.cut()
+	if e.cfg.Hub != nil {
+		desk.Go(func() { e.duty.run(e.base) })
+		desk.Go(func() { e.board.run(e.base) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- e.app.Listener(lending{ln}) }()
 	ready()

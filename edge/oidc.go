@@ -64,8 +64,8 @@ func (e *Edge) atProvider(h fiber.Handler) fiber.Handler {
 	}
 }
 
-// leave sends a browser to the provider, or refreshes its session when it can.
-func (e *Edge) leave(c *fiber.Ctx) error {
+// toProvider sends a browser to the provider, or refreshes its session when it can.
+func (e *Edge) toProvider(c *fiber.Ctx) error {
 	p, err := e.params(c)
 	if err != nil {
 		return err
@@ -97,8 +97,8 @@ func (e *Edge) leave(c *fiber.Ctx) error {
 	return redirectAway(c, to)
 }
 
-// arrive takes a browser that comes back from the provider (RFC 6749 §4.1.2).
-func (e *Edge) arrive(c *fiber.Ctx) error {
+// fromProvider takes a browser that comes back from the provider (RFC 6749 §4.1.2).
+func (e *Edge) fromProvider(c *fiber.Ctx) error {
 	var a attempt
 	b, err := e.cfg.Sessions.Open(purposeAttempt, c.Query("state"))
 	if err != nil || json.Unmarshal(b, &a) != nil ||

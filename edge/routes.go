@@ -66,11 +66,11 @@ func (e *Edge) messageRoutes() {
 
 func (e *Edge) authRoutes() {
 	if e.cfg.SignIn != nil {
-		e.app.Get("/auth/signin", e.leave)
+		e.app.Get("/auth/signin", e.toProvider)
 	} else {
 		e.app.Get("/auth/signin", e.signInPage)
 	}
-	e.app.Get("/auth/callback", e.atProvider(e.arrive))
+	e.app.Get("/auth/callback", e.atProvider(e.fromProvider))
 	e.app.Post("/auth/refresh", e.atProvider(e.refresh))
 	e.app.Get("/auth/signedout", e.signedOut)
 	e.app.Get("/auth/me", e.signedIn(e.me))

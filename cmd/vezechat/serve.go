@@ -65,6 +65,7 @@ type hub struct {
 	nats  *natsd.Server // nil: elsewhere
 	bus   *bus.Bus
 	rooms *fanout.Hub // nil: no edge
+	node  string      // this process among the edges
 	url   string      // under which this process is reached
 }
 

@@ -24,6 +24,8 @@ const (
 	sessionTTL = 12 * time.Hour
 	lookEvery  = 5 * time.Second // how often an edge asks for the log's state
 
+	maxNode = 60 // bytes of a process's name, where agents are on duty
+
 	drainSpreadDev  = 2 * time.Second  // over which sockets are asked to come back
 	drainSpreadProd = 60 * time.Second // the same where other edges take them
 	drainWithin     = 8 * time.Second
@@ -33,8 +35,9 @@ const (
 func (h *hub) fanoutPart() part {
 	return part{"fan-out", func(ctx context.Context, ready func()) error {
 		client := svc.NewClient(h.bus)
+		h.node = edgeName()
 		h.rooms = fanout.New(fanout.Config{
-			Tail: h.bus, Archive: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: edgeName(), PerMember: h.FanoutPerMember,
+			Tail: h.bus, Archive: client, Desk: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: h.node, PerMember: h.FanoutPerMember,
 		})
 		live := h.bus.Live(h.rooms, runtime.GOMAXPROCS(0), h.nats != nil)
 		h.rooms.Attach(live)
@@ -91,7 +94,7 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 	cfg := edge.Config{
 		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Poster: poster, Pages: pages,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
-		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here,
+		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),
 	}
 	who.into(&cfg)

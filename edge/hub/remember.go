@@ -73,7 +73,7 @@ func (c *Conn) depart(id vezechat.RoomID) {
 	c.mu.Lock()
 	access := s.access
 	c.mu.Unlock()
-	if was := s.index >= 0; s.room.expel(c, s) && was {
+	if was := s.index >= 0 && s.room.topic == nil; s.room.expel(c, s) && was {
 		s.room.remember(c.user, access)
 	}
 }

@@ -94,6 +94,12 @@ func TestDesk_OverTheBus(t *testing.T) {
 	if err != nil || len(board.Queues) != 1 || board.Queues[0].Assigned != 1 || board.Agents[vezechat.AgentOnline] != 1 || board.Used != vezechat.CostChat {
 		t.Errorf("board: %+v, %v", board, err)
 	}
+	if _, err := c.DeskEvents(ctx, vezechat.DeskEventQuery{Caller: eve, Limit: 10}); err != nil {
+		t.Errorf("events: %v", err)
+	}
+	if _, err := c.DeskEvents(ctx, vezechat.DeskEventQuery{Caller: ann, Limit: 10}); vezechat.CodeOf(err) != vezechat.CodeForbidden {
+		t.Errorf("events read by a requester: %v", err)
+	}
 	for what, err := range map[string]error{
 		"a calendar in use": c.DeleteCalendar(ctx, vezechat.SettingRef{Caller: boss, ID: int64(cal.ID)}),
 		"a policy in use":   c.DeletePolicy(ctx, vezechat.SettingRef{Caller: boss, ID: int64(pol.ID)}),
