@@ -148,6 +148,9 @@ func (s *Store) SplitTicket(ctx context.Context, r vezechat.SplitTicket) (vezech
 	}
 	var made vezechat.Ticket
 	_, err = s.deskChange(ctx, r.TicketRef, "split", func(ctx context.Context, w *work) error {
+		if w.t.Guest {
+			return vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")
+		}
 		said, err := w.said(ctx, r.From)
 		if err != nil {
 			return err
@@ -222,6 +225,9 @@ func (s *Store) FollowUpTicket(ctx context.Context, r vezechat.FollowUpTicket) (
 		}
 		if w.t.Status != vezechat.StatusClosed {
 			return 0, vezechat.Errorf(vezechat.CodeConflict, "the ticket is not closed: write in it")
+		}
+		if w.t.Guest {
+			return 0, vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")
 		}
 		n := w.successor()
 		n.by, n.why, n.trace, n.body = r.Caller, w.why, r.Trace, body
