@@ -99,6 +99,12 @@ type SettingRef struct {
 	ID     int64  `json:"id"`
 }
 
+// AgentRef names an agent. ID 0: the caller.
+type AgentRef struct {
+	Caller Caller `json:"caller"`
+	ID     UserID `json:"id,omitempty"`
+}
+
 // SetStatus is an agent's own choice.
 type SetStatus struct {
 	Caller Caller      `json:"caller"`
@@ -310,6 +316,8 @@ type DeskService interface {
 
 	// Agents lists the agents by handle, with what they have to do.
 	Agents(ctx context.Context, c Caller) ([]Agent, error)
+	// Agent returns one agent.
+	Agent(ctx context.Context, q AgentRef) (Agent, error)
 	// PutAgent makes somebody an agent, or changes one.
 	PutAgent(ctx context.Context, r PutAgent) (Agent, error)
 	// SetAgentStatus is the caller's own status: online, away, busy or offline. What

@@ -125,7 +125,7 @@ func TestDocs_ProtocolIsWhole(t *testing.T) {
 			t.Errorf("docs/protocol.md does not explain the operation %s", op)
 		}
 	}
-	for _, e := range firsts(`EventType = "([a-z.]+)"`, read(t, "event.go")) {
+	for _, e := range firsts(`EventType = "([a-z.]+)"`, read(t, "eventtype.go")) {
 		if kind := e[strings.LastIndex(e, "."):]; !strings.Contains(read(t, "docs/data.md"), e) && !strings.Contains(read(t, "docs/data.md"), "`"+kind+"`") {
 			t.Errorf("docs/data.md does not explain the event %s", e)
 		}

@@ -22,6 +22,7 @@ type CreateTicket struct {
 	Channel   Channel      `json:"channel,omitempty"`   // empty: web
 	Requester UserID       `json:"requester,omitempty"` // 0: the caller; another for the desk and for services that speak for others
 	Queue     QueueID      `json:"queue_id,omitempty"`
+	QueueName string       `json:"queue,omitempty"`    // instead of Queue, as people call it
 	Priority  Priority     `json:"priority,omitempty"` // empty: normal
 	Tags      []string     `json:"tags,omitempty"`
 	Skills    []SkillLevel `json:"skills,omitempty"`
@@ -126,6 +127,7 @@ type SplitTicket struct {
 	TicketRef
 	From    MessageID `json:"from"`
 	Subject string    `json:"subject"`
+	Key     string    `json:"key,omitempty"`
 }
 
 // FollowUpTicket begins a ticket that follows a closed one.

@@ -176,7 +176,8 @@ type TicketService interface {
 	// CodeConflict: the other is closed, or another person's and Share is not set.
 	MergeTicket(ctx context.Context, r MergeTicket) (Ticket, error)
 	// SplitTicket makes a ticket of a message and those behind it in the public
-	// room; they stay where they are, too. CodeTooLarge: they are above MaxSplit.
+	// room; they stay where they are, too. A repeated Key returns the ticket made at
+	// first. CodeTooLarge: they are above MaxSplit.
 	SplitTicket(ctx context.Context, r SplitTicket) (Ticket, error)
 	// FollowUpTicket makes a ticket that follows a closed one. CodeConflict: it is
 	// not closed.

@@ -48,6 +48,8 @@ type Config struct {
 	Users    vezechat.UserService
 	Rooms    vezechat.RoomService
 	Messages vezechat.MessageService
+	Tickets  vezechat.TicketService
+	Desk     vezechat.DeskService
 	Poster   *Poster
 	Verifier identity.Verifier
 	Sessions *identity.Sessions

@@ -49,6 +49,11 @@ func (e *Edge) listMessages(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	return e.history(c, h)
+}
+
+// history answers with a page of a room's messages.
+func (e *Edge) history(c *fiber.Ctx, h vezechat.History) error {
 	page, err := e.cfg.Messages.Messages(c.UserContext(), h)
 	if err != nil {
 		return err
@@ -64,22 +69,13 @@ func (e *Edge) sendMessage(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
-	m := Send{Text: p.String("text"), Nonce: nonceOf(c, p), ReplyTo: p.Seq("reply_to"), Recall: true, Trace: TraceOf(c)}
-	speaker := p.speaker()
-	if err := p.Err(); err != nil {
+	m, author, err := e.sendOf(c, s, p)
+	if err != nil {
 		return err
-	}
-	author := s
-	if author.Caller, err = e.actAs(c, s.Caller, speaker); err != nil {
-		return err
-	}
-	if author.Caller.UserID != s.Caller.UserID {
-		m.By = s.Caller.UserID
 	}
 	if m.Access, err = e.access(c, author, vezechat.ActionPost); err != nil {
 		return err
 	}
-	m.Caller = author.Caller
 	ack, err := e.cfg.Poster.Send(c.UserContext(), m)
 	if err != nil {
 		return err
@@ -90,6 +86,25 @@ func (e *Edge) sendMessage(c *fiber.Ctx, s Session) error {
 	}
 	c.Location(prefix(c) + at + "/messages/" + ack.Seq.String())
 	return c.Status(http.StatusCreated).JSON(fiber.Map{"id": ack.Seq, "duplicate": ack.Duplicate})
+}
+
+// sendOf reads a message, and whose it is: that of the caller, or of somebody a
+// service speaks for.
+func (e *Edge) sendOf(c *fiber.Ctx, s Session, p *params) (Send, Session, error) {
+	m := Send{Text: p.String("text"), Nonce: nonceOf(c, p), ReplyTo: p.Seq("reply_to"), Recall: true, Trace: TraceOf(c)}
+	speaker := p.speaker()
+	if err := p.Err(); err != nil {
+		return m, s, err
+	}
+	author := s
+	var err error
+	if author.Caller, err = e.actAs(c, s.Caller, speaker); err != nil {
+		return m, s, err
+	}
+	if m.Caller = author.Caller; m.Caller.UserID != s.Caller.UserID {
+		m.By = s.Caller.UserID
+	}
+	return m, author, nil
 }
 
 // speaker is in whose name a service posts; zero when in its own.

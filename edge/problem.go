@@ -65,6 +65,9 @@ type problem struct {
 	Code         vezechat.Code `json:"code"`
 	RequestID    string        `json:"request_id,omitempty"`
 	RetryAfterMS int64         `json:"retry_after_ms,omitempty"`
+
+	// Messages are what was said meanwhile, when that is the conflict.
+	Messages []vezechat.Message `json:"messages,omitempty"`
 }
 
 // fail answers with an error: as a problem, as a page, or by sending a browser
@@ -99,7 +102,7 @@ func (e *Edge) fail(c *fiber.Ctx, err error) error {
 	if wantsPage(c) {
 		return e.failPage(c, st, ve)
 	}
-	return e.failProblem(c, st, ve)
+	return e.failProblem(c, st, ve, missedOf(err))
 }
 
 // Bounds of what is read of a body that is refused for its size.
@@ -159,7 +162,7 @@ func (e *Edge) logFailure(c *fiber.Ctx, err *vezechat.Error) {
 	}
 }
 
-func (e *Edge) failProblem(c *fiber.Ctx, st int, err *vezechat.Error) error {
+func (e *Edge) failProblem(c *fiber.Ctx, st int, err *vezechat.Error, missed []vezechat.Message) error {
 	retryAfter(c, err)
 	if st == http.StatusUnauthorized {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="vezechat"`)
@@ -167,7 +170,7 @@ func (e *Edge) failProblem(c *fiber.Ctx, st int, err *vezechat.Error) error {
 	id, _ := c.Locals(localID).(string)
 	b, merr := json.Marshal(problem{
 		Type: "about:blank", Title: http.StatusText(st), Status: st, Detail: err.Message, Code: err.Code,
-		RequestID: id, RetryAfterMS: err.RetryAfter.Milliseconds(),
+		RequestID: id, RetryAfterMS: err.RetryAfter.Milliseconds(), Messages: missed,
 	})
 	if merr != nil {
 		return merr

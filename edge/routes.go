@@ -17,6 +17,7 @@ func (e *Edge) routes() {
 	e.serviceRoutes()
 	e.roomRoutes()
 	e.messageRoutes()
+	e.deskRoutes()
 	e.authRoutes()
 	e.socketRoutes()
 }

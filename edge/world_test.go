@@ -20,11 +20,12 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
 	"vezeuniqverse.com/vezechat/edge/identity"
+	"vezeuniqverse.com/vezechat/internal/pgtest"
 	"vezeuniqverse.com/vezechat/templates"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	goleak.VerifyTestMain(pgtest.Main(m),
 		// One clock per process, and a sweeper that looks every 10 s whether its
 		// server has stopped: fasthttp waits for neither.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -50,6 +51,13 @@ func (c *clock) Add(d time.Duration) {
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
 }
+
+// noTickets and noDesk are there where nobody asks for a ticket: deskWorld has the
+// real ones.
+type (
+	noTickets struct{ vezechat.TicketService }
+	noDesk    struct{ vezechat.DeskService }
+)
 
 // world is an edge with a hub behind it that fits into a test: the services and
 // the log in one struct. The real ones have suites of their own.
@@ -106,7 +114,7 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	must(t, err)
 	w.sess = identity.NewSessions(box, time.Hour, w.clock.Now)
 	cfg := edge.Config{
-		Users: w.hub, Rooms: w.hub, Messages: w.hub, Verifier: verifier, Sessions: w.sess, Pages: pages, Dev: w.dev,
+		Users: w.hub, Rooms: w.hub, Messages: w.hub, Tickets: noTickets{}, Desk: noDesk{}, Verifier: verifier, Sessions: w.sess, Pages: pages, Dev: w.dev,
 		Logger:     slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Registerer: w.reg, Gatherer: w.reg, Now: w.clock.Now, TrustedProxies: []string{"0.0.0.0"},
 	}

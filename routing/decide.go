@@ -122,6 +122,9 @@ func (r *Role) decides(ctx context.Context, ready func()) {
 			}
 			continue
 		}
+		if l.sweep {
+			r.looked.Store(r.Now().UnixNano())
+		}
 		r.trouble.Over("decisions")
 		wait.Reset()
 		ready()

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -93,6 +94,7 @@ const (
 	boardEvery   = 10 * time.Second
 	timerLimit   = 100
 	inboxLimit   = 50
+	lateSweeps   = 3 // how many sweeps may be missed before the role is not ready
 	firstBackoff = 50 * time.Millisecond
 	lastBackoff  = time.Second
 )
@@ -105,6 +107,7 @@ type Role struct {
 	timer   chan struct{} // has room for one: a time may be nearer
 	inbox   chan struct{} // likewise, messages are there
 	trouble *retry.Trouble
+	looked  atomic.Int64 // when all that waits was last looked at, Unix nanoseconds
 
 	state   *state // of the deciding goroutine, as the next one
 	replans int    // how many more sweeps bring clocks in line with new settings
@@ -141,6 +144,19 @@ func (r *Role) Run(ctx context.Context, ready func()) error {
 	wg.Go(func() { r.hears(ctx) })
 	wg.Go(func() { r.shows(ctx) })
 	wg.Wait()
+	return nil
+}
+
+// Ready returns nil while all that waits is looked at, else CodeUnavailable with how
+// long it has not been.
+func (r *Role) Ready() error {
+	at := r.looked.Load()
+	if at == 0 {
+		return vezechat.Errorf(vezechat.CodeUnavailable, "what waits was not looked at yet")
+	}
+	if ago := r.Now().Sub(time.Unix(0, at)); ago > lateSweeps*r.SweepEvery {
+		return vezechat.Errorf(vezechat.CodeUnavailable, "what waits was last looked at %s ago", ago.Truncate(time.Millisecond))
+	}
 	return nil
 }
 

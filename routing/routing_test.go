@@ -105,8 +105,8 @@ func (w *world) get(id vezechat.TicketID) vezechat.Ticket {
 	return tk
 }
 
-// route runs a router until the test ends, and returns when it is ready.
-func (w *world) route(every time.Duration) {
+// route runs a router until the test ends, and returns it when it is ready.
+func (w *world) route(every time.Duration) *routing.Role {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})
@@ -123,6 +123,7 @@ func (w *world) route(every time.Duration) {
 	case <-time.After(20 * time.Second):
 		w.t.Fatal("the router is not ready")
 	}
+	return role
 }
 
 // until polls.
@@ -164,6 +165,19 @@ func TestRole_FindsWhatItDidNotHear(t *testing.T) {
 	id := w.ticket("unheard", vezechat.ChannelWeb)
 	w.status(a, vezechat.AgentOnline)
 	w.until("the sweep", func() bool { return w.get(id).Assignee == a.UserID })
+}
+
+// A router is ready while it looks at what waits, and says so when it cannot.
+func TestRole_Ready(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, false)
+	if err := routing.New(routing.Config{Store: w.Store, Wakes: w.wakes}).Ready(); vezechat.CodeOf(err) != vezechat.CodeUnavailable {
+		t.Errorf("before it runs: %v", err)
+	}
+	role := w.route(50 * time.Millisecond)
+	w.until("it has looked", func() bool { return role.Ready() == nil })
+	w.Close()
+	w.until("it cannot look any more", func() bool { return vezechat.CodeOf(role.Ready()) == vezechat.CodeUnavailable })
 }
 
 // Three routers, agents who answer or let pass, and one who leaves. In the end every

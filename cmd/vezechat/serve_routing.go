@@ -22,6 +22,12 @@ func (h *hub) routingPart() part {
 		}
 		defer store.Close()
 		role := routing.New(routing.Config{Store: store, Wakes: h.bus, Logger: h.log, Registerer: h.reg})
+		h.health.add("routing", h.has("edge"), func(ctx context.Context) error {
+			if err := role.Ready(); err != nil {
+				return err
+			}
+			return store.Ping(ctx)
+		})
 		return role.Run(ctx, ready)
 	}}
 }

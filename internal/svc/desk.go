@@ -23,6 +23,7 @@ func serveDesk(s *bus.Server, d vezechat.DeskService) error {
 		bus.Handle(s, "queue", "put", d.PutQueue),
 		bus.Handle(s, "queue", "delete", action(d.DeleteQueue)),
 		bus.Handle(s, "agent", "list", cut(d.Agents)),
+		bus.Handle(s, "agent", "get", d.Agent),
 		bus.Handle(s, "agent", "put", d.PutAgent),
 		bus.Handle(s, "agent", "status", d.SetAgentStatus),
 		bus.Handle(s, "agent", "beat", action(d.BeatAgent)),
@@ -107,6 +108,11 @@ func (c Client) DeleteQueue(ctx context.Context, r vezechat.SettingRef) error {
 // Agents implements vezechat.DeskService.
 func (c Client) Agents(ctx context.Context, caller vezechat.Caller) ([]vezechat.Agent, error) {
 	return bus.Ask[vezechat.Caller, []vezechat.Agent](ctx, c.b, "agent", "list", caller)
+}
+
+// Agent implements vezechat.DeskService.
+func (c Client) Agent(ctx context.Context, q vezechat.AgentRef) (vezechat.Agent, error) {
+	return bus.Ask[vezechat.AgentRef, vezechat.Agent](ctx, c.b, "agent", "get", q)
 }
 
 // PutAgent implements vezechat.DeskService.

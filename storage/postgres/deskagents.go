@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,6 +60,17 @@ func agent(ctx context.Context, db querier, id vezechat.UserID) (vezechat.Agent,
 		err = noAgent()
 	}
 	return a, err
+}
+
+// Agent implements vezechat.DeskService.
+func (s *Store) Agent(ctx context.Context, q vezechat.AgentRef) (vezechat.Agent, error) {
+	if err := onlyDesk(q.Caller); err != nil {
+		return vezechat.Agent{}, err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	a, err := agent(ctx, s.pool, cmp.Or(q.ID, q.Caller.UserID))
+	return a, translate(err)
 }
 
 func noAgent() error { return vezechat.Errorf(vezechat.CodeNotFound, "no such agent") }

@@ -79,6 +79,7 @@ func shownTo(t vezechat.Ticket, c vezechat.Caller) vezechat.Ticket {
 // newTicket is a ticket that is to be made.
 type newTicket struct {
 	ticket vezechat.Ticket // what is given of it
+	queue  string          // its key, instead of its number
 	body   string
 	by     vezechat.Caller
 	kind   string // of the history's row
@@ -120,7 +121,7 @@ func checkCreateTicket(r vezechat.CreateTicket) (n newTicket, err error) {
 	if err := vezechat.CheckNeeds(r.Skills); err != nil {
 		return n, err
 	}
-	n = newTicket{ticket: t, by: r.Caller, kind: "created", trace: r.Trace}
+	n = newTicket{ticket: t, queue: nameKey(r.QueueName), by: r.Caller, kind: "created", trace: r.Trace}
 	if strings.TrimSpace(r.Body) != "" {
 		n.body, err = vezechat.CheckText(r.Body)
 	}
@@ -139,6 +140,11 @@ func (s *Store) makeTicket(ctx context.Context, tx pgx.Tx, n newTicket) (*work, 
 	}
 	if t.Custom, err = mergeCustom(ctx, tx, nil, t.Custom); err != nil {
 		return nil, err
+	}
+	if n.queue != "" && t.Queue == 0 {
+		if t.Queue, err = queueCalled(ctx, tx, n.queue); err != nil {
+			return nil, err
+		}
 	}
 	if t.ID, err = s.newTicketID(ctx, tx); err != nil {
 		return nil, err
@@ -163,6 +169,18 @@ func (s *Store) makeTicket(ctx context.Context, tx pgx.Tx, n newTicket) (*work, 
 		e.By = n.by.UserID
 	}
 	return w, emit(ctx, tx, []vezechat.Event{e}, n.trace)
+}
+
+const selectQueueCalled = `
+SELECT id FROM queues WHERE name_key = $1`
+
+// queueCalled returns the queue that has a name.
+func queueCalled(ctx context.Context, db querier, key string) (id vezechat.QueueID, err error) {
+	err = db.QueryRow(ctx, selectQueueCalled, key).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = vezechat.Errorf(vezechat.CodeBadRequest, "queue: there is none of that name")
+	}
+	return id, err
 }
 
 const setTicketHead = `

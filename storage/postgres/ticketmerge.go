@@ -146,38 +146,49 @@ func (s *Store) SplitTicket(ctx context.Context, r vezechat.SplitTicket) (vezech
 	if r.From == 0 || r.From > vezechat.MaxSeq {
 		return vezechat.Ticket{}, vezechat.Errorf(vezechat.CodeBadRequest, "from: a message of the ticket's public room")
 	}
-	var made vezechat.Ticket
-	_, err = s.deskChange(ctx, r.TicketRef, "split", func(ctx context.Context, w *work) error {
+	return s.openTicket(ctx, r.Caller, r.Key, func(ctx context.Context, tx pgx.Tx) (vezechat.TicketID, error) {
+		w, err := s.lockFor(ctx, tx, r.TicketRef, "split")
+		if err != nil {
+			return 0, err
+		}
+		if err := onlyDesk(r.Caller); err != nil {
+			return 0, err
+		}
 		if w.t.Guest {
-			return vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")
+			return 0, vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")
 		}
-		said, err := w.said(ctx, r.From)
+		next, err := w.split(ctx, r, subject)
 		if err != nil {
-			return err
-		}
-		t := w.t
-		n := newTicket{kind: "split_off", why: w.why, by: r.Caller, trace: r.Trace, ticket: vezechat.Ticket{
-			Subject: subject, Channel: t.Channel, CreatedBy: r.Caller.UserID, Requester: t.Requester, Queue: t.Queue, Priority: t.Priority,
-			Tags: slices.Clone(t.Tags), Needs: slices.Clone(t.Needs), Custom: t.Custom,
-		}}
-		next, err := s.makeTicket(ctx, w.tx, n)
-		if err != nil {
-			return err
-		}
-		for i := range said {
-			said[i].RoomID = next.t.Room
-		}
-		if err := emit(ctx, w.tx, said, r.Trace); err != nil {
-			return err
-		}
-		if _, err := w.tx.Exec(ctx, insertLink, next.t.ID, t.ID, vezechat.LinkSplit); err != nil {
-			return err
+			return 0, err
 		}
 		w.note("split_to", next.t.ID)
-		made, err = ticket(ctx, w.tx, next.t.ID)
-		return err
+		return next.t.ID, w.save(ctx)
 	})
-	return made, err
+}
+
+// split makes the ticket that the messages go to.
+func (w *work) split(ctx context.Context, r vezechat.SplitTicket, subject string) (*work, error) {
+	said, err := w.said(ctx, r.From)
+	if err != nil {
+		return nil, err
+	}
+	t := w.t
+	n := newTicket{kind: "split_off", why: w.why, by: r.Caller, trace: r.Trace, ticket: vezechat.Ticket{
+		Subject: subject, Channel: t.Channel, CreatedBy: r.Caller.UserID, Requester: t.Requester, Queue: t.Queue, Priority: t.Priority,
+		Tags: slices.Clone(t.Tags), Needs: slices.Clone(t.Needs), Custom: t.Custom,
+	}}
+	next, err := w.s.makeTicket(ctx, w.tx, n)
+	if err != nil {
+		return nil, err
+	}
+	for i := range said {
+		said[i].RoomID = next.t.Room
+	}
+	if err := emit(ctx, w.tx, said, r.Trace); err != nil {
+		return nil, err
+	}
+	_, err = w.tx.Exec(ctx, insertLink, next.t.ID, t.ID, vezechat.LinkSplit)
+	return next, err
 }
 
 // said returns what was said in the public room from a message on, to be said again.

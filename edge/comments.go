@@ -1,0 +1,124 @@
+package edge
+
+import (
+	"errors"
+
+	"github.com/gofiber/fiber/v2"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// collision is that others have written meanwhile: what they said goes with the
+// refusal, so that it can be read before an answer is sent.
+type collision struct {
+	err    *vezechat.Error
+	missed vezechat.MessagePage
+}
+
+func (c *collision) Error() string { return c.err.Error() }
+func (c *collision) Unwrap() error { return c.err }
+
+// missedOf is what a refusal tells that its sender has not read, nil for others.
+func missedOf(err error) []vezechat.Message {
+	if c, ok := errors.AsType[*collision](err); ok {
+		return c.missed.Messages
+	}
+	return nil
+}
+
+// roomOf is the room of a ticket that the caller may see: the one with the
+// requester, or that of the notes, which is the desk's.
+func (e *Edge) roomOf(c *fiber.Ctx, s Session, notes bool) (vezechat.RoomRef, error) {
+	ref, err := ticketRef(c, s)
+	if err != nil {
+		return vezechat.RoomRef{}, err
+	}
+	t, err := e.cfg.Tickets.Ticket(c.UserContext(), ref)
+	if err != nil {
+		return vezechat.RoomRef{}, err
+	}
+	room := vezechat.RoomRef{Caller: s.Caller, RoomID: t.Room, Trace: ref.Trace}
+	if notes {
+		room.RoomID = t.NotesRoom
+	}
+	return room, nil
+}
+
+// listComments answers with what was said in one of the ticket's rooms.
+func (e *Edge) listComments(notes bool) handler {
+	return func(c *fiber.Ctx, s Session) error {
+		p, err := e.params(c)
+		if err != nil {
+			return err
+		}
+		ref, err := e.roomOf(c, s, notes)
+		if err != nil {
+			return err
+		}
+		h, err := historyOf(p, ref)
+		if err != nil {
+			return err
+		}
+		return e.history(c, h)
+	}
+}
+
+// comment says something in one of the ticket's rooms, as any message is said.
+func (e *Edge) comment(notes bool) handler {
+	return func(c *fiber.Ctx, s Session) error {
+		p, err := e.params(c)
+		if err != nil {
+			return err
+		}
+		m, author, err := e.sendOf(c, s, p)
+		if err != nil {
+			return err
+		}
+		ref, err := e.roomOf(c, author, notes)
+		if err != nil {
+			return err
+		}
+		if m.Access, err = e.cfg.Rooms.Access(c.UserContext(), ref); err != nil {
+			return err
+		}
+		if err := m.Access.May(author.Caller, vezechat.ActionPost, e.cfg.Now()); err != nil {
+			return err
+		}
+		if p.Has("last_msg_seq") {
+			if err := e.collides(c, p, ref, m.Nonce); err != nil {
+				return err
+			}
+		}
+		ack, err := e.cfg.Poster.Send(c.UserContext(), m)
+		if err != nil {
+			return err
+		}
+		at := "/rooms/" + ref.RoomID.String() + "/messages/" + ack.Seq.String()
+		page := "/tickets/" + c.Params("ticket") + "?min=" + ack.Seq.String() + "#m" + ack.Seq.String()
+		return made(c, at, page, fiber.Map{"id": ack.Seq, "duplicate": ack.Duplicate})
+	}
+}
+
+// collides returns nil when nothing was said after the last message that the caller
+// has read, or when what they send is a repetition. What is said at the same moment
+// is not noticed: storage does not have it yet.
+func (e *Edge) collides(c *fiber.Ctx, p *params, ref vezechat.RoomRef, nonce string) error {
+	read := p.Seq("last_msg_seq")
+	if err := p.Err(); err != nil {
+		return err
+	}
+	if err := vezechat.CheckNonce(nonce); err != nil {
+		return err
+	}
+	missed, err := e.cfg.Messages.Messages(c.UserContext(), vezechat.History{RoomRef: ref, After: read, First: read == 0, Limit: defaultPage})
+	if err != nil || len(missed.Messages) == 0 {
+		return err
+	}
+	if nonce != "" {
+		_, err := e.cfg.Messages.MessageByNonce(c.UserContext(), vezechat.NonceRef{RoomRef: ref, UserID: ref.Caller.UserID, Nonce: nonce})
+		if vezechat.CodeOf(err) != vezechat.CodeNotFound {
+			return err
+		}
+	}
+	return &collision{vezechat.Errorf(vezechat.CodeConflict, "something was said meanwhile: read it, then send again with its last_msg_seq"), missed}
+}

@@ -1,0 +1,104 @@
+package edge
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// What the desk is told, besides what every command may be.
+
+// JSON reads a field of any form; in a form it is its JSON text. Nothing is read
+// when there is none.
+func (p *params) JSON(name, want string, into any) {
+	js, s, ok := p.raw(name)
+	if !ok || js == nil && s == "" {
+		return
+	}
+	if js == nil {
+		js = json.RawMessage(s)
+	}
+	err := json.Unmarshal(js, into)
+	var ve *vezechat.Error
+	switch {
+	case err == nil || p.err != nil:
+	case errors.As(err, &ve): // what a time or a date wants
+		p.err = vezechat.WrapError(vezechat.CodeBadRequest, err, "%s: %s", name, ve.Message)
+	default:
+		p.wrong(name, want)
+	}
+}
+
+// Needs returns the skills that a ticket requires, or an agent has.
+func (p *params) Needs(name string) []vezechat.SkillLevel {
+	list := []vezechat.SkillLevel{}
+	p.JSON(name, `a JSON list of {"skill_id","level"}`, &list)
+	return list
+}
+
+// Time returns an instant (RFC 3339), zero when there is none.
+func (p *params) Time(name string) time.Time {
+	s := p.String(name)
+	if s == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		p.wrong(name, "a time as 2026-11-23T12:00:00Z")
+	}
+	return t
+}
+
+// Queue returns a queue's id, or what it is called; neither when none is named.
+func (p *params) Queue(name string) (vezechat.QueueID, string) {
+	js, s, ok := p.raw(name)
+	if ok && js == nil && digits(s) || js != nil && js[0] != '"' {
+		return vezechat.QueueID(p.ID(name)), ""
+	}
+	return 0, strings.TrimSpace(p.String(name))
+}
+
+func digits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// TicketIDs returns a list of ticket ids: a JSON list, a field repeated, or one with
+// commas.
+func (p *params) TicketIDs(name string, most int) []vezechat.TicketID {
+	var list []vezechat.TicketID
+	if js, _, ok := p.raw(name); ok && js != nil {
+		p.JSON(name, "a list of ticket ids", &list)
+	} else {
+		for _, s := range p.Strings(name) {
+			id, err := vezechat.ParseTicketID(s)
+			if err != nil {
+				p.wrong(name, "a list of ticket ids")
+				return nil
+			}
+			list = append(list, id)
+		}
+	}
+	if len(list) > most {
+		p.wrong(name, "at most "+strconv.Itoa(most)+" ticket ids")
+	}
+	return list
+}
+
+// words are the texts of a list, as one of the closed sets of the domain.
+func words[T ~string](p *params, name string) []T {
+	var out []T
+	for _, s := range p.Strings(name) {
+		out = append(out, T(s))
+	}
+	return out
+}
+
+// sameName reports whether two names of settings are one: case and space do not
+// matter.
+func sameName(a, b string) bool {
+	return strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
+}

@@ -1,0 +1,92 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// setting is a kind of thing that the desk keeps a list of: calendars, queues,
+// views. Its four calls are the same for each.
+type setting[T any] struct {
+	edge   *Edge
+	noun   string // "queue"
+	plural string // "queues", in answers
+	path   string // "/queues"
+
+	list func(context.Context, vezechat.Caller) ([]T, error)
+	// read reads one; Validate or the service finds what is wrong with it.
+	read func(c *fiber.Ctx, s Session, p *params) (T, error)
+	// put makes one, when id is 0, or changes one.
+	put    func(ctx context.Context, by vezechat.Caller, id int64, v T) (T, error)
+	id     func(T) int64
+	remove func(ctx context.Context, by vezechat.Caller, id int64) error
+}
+
+func (k setting[T]) routes() {
+	k.edge.app.Get(k.path, k.edge.reads(k.show))
+	k.edge.app.Post(k.path, k.edge.works(k.create))
+	k.edge.app.Put(k.path+"/:id", k.edge.works(k.change))
+	k.edge.app.Delete(k.path+"/:id", k.edge.works(k.drop))
+}
+
+func (k setting[T]) show(c *fiber.Ctx, s Session) error {
+	all, err := k.list(c.UserContext(), s.Caller)
+	if err != nil {
+		return err
+	}
+	return listed(c, k.plural, all)
+}
+
+// parse reads what is to be kept.
+func (k setting[T]) parse(c *fiber.Ctx, s Session) (v T, err error) {
+	p, err := k.edge.params(c)
+	if err != nil {
+		return v, err
+	}
+	if v, err = k.read(c, s, p); err != nil {
+		return v, err
+	}
+	return v, p.Err()
+}
+
+func (k setting[T]) create(c *fiber.Ctx, s Session) error {
+	v, err := k.parse(c, s)
+	if err != nil {
+		return err
+	}
+	if v, err = k.put(c.UserContext(), s.Caller, 0, v); err != nil {
+		return err
+	}
+	return made(c, k.path+"/"+strconv.FormatInt(k.id(v), 10), k.path, v)
+}
+
+func (k setting[T]) change(c *fiber.Ctx, s Session) error {
+	id, err := pathID(c, "id", k.noun)
+	if err != nil {
+		return err
+	}
+	v, err := k.parse(c, s)
+	if err != nil {
+		return err
+	}
+	if v, err = k.put(c.UserContext(), s.Caller, id, v); err != nil {
+		return err
+	}
+	return done(c, k.path, v)
+}
+
+func (k setting[T]) drop(c *fiber.Ctx, s Session) error {
+	id, err := pathID(c, "id", k.noun)
+	if err != nil {
+		return err
+	}
+	if err := k.remove(c.UserContext(), s.Caller, id); err != nil {
+		return err
+	}
+	return c.SendStatus(http.StatusNoContent)
+}
