@@ -59,7 +59,7 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 
 func (d *deskWorld) configure(c *edge.Config) {
 	client := svc.NewClient(d.bus)
-	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk = client, client, client, client, client
+	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support = client, client, client, client, client, client
 	c.Poster = edge.NewPoster(edge.PosterConfig{
 		Log: d.bus, Rooms: client, Messages: client, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: d.limit,
 	})

@@ -106,7 +106,7 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 		Log: log, Rooms: client, Messages: client, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
 	})
 	return edge.New(edge.Config{
-		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Poster: poster, Verifier: tokens,
+		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Poster: poster, Verifier: tokens,
 		Sessions: identity.NewSessions(box, sessionTTL, time.Now), Pages: pages, Dev: dev,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here,

@@ -12,7 +12,8 @@ export const el = (tag, props, ...kids) => {
 };
 export const page = JSON.parse($("#page")?.textContent || "{}");
 
-// api calls the hub's REST interface; a refusal is an Error with code.
+// api calls the hub's REST interface; a refusal is an Error with code, status and
+// what else the hub says.
 export async function api(method, path, body) {
   const res = await fetch(page.base + path, {
     method,
@@ -22,7 +23,7 @@ export async function api(method, path, body) {
     signal: AbortSignal.timeout(15000),
   });
   const data = await res.json().catch(() => ({}));
-  if (!res.ok) throw Object.assign(new Error(data.detail || data.title || res.statusText), { code: data.code, status: res.status });
+  if (!res.ok) throw Object.assign(new Error(data.detail || data.title || res.statusText), { code: data.code, status: res.status, data });
   return data;
 }
 
@@ -72,7 +73,7 @@ export function connection(client) {
       timer = setInterval(() => { box.setAttribute("aria-live", "off"); show(); }, 500);
     }
     // A session that ended looks like a hub that is away: ask once.
-    if (tries === 3) api("GET", "/unread").catch((err) => {
+    if (tries === 3) api("GET", page.ticket ? `/tickets/${page.ticket}` : "/unread").catch((err) => {
       if (err.status !== 401) return;
       client.close();
       box.dataset.state = "closed";

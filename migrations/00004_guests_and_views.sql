@@ -8,5 +8,13 @@ ALTER TABLE users
     ADD CHECK (guest OR guest_name = ''),
     ADD CHECK (NOT (guest AND email_verified));
 
+-- What the desk looks at first. An administrator changes these or takes them away.
+INSERT INTO ticket_views (name, filter, position) VALUES
+    ('Mine', '{"mine": true, "status": ["new", "open", "pending", "on_hold"]}', 1),
+    ('Unassigned', '{"unassigned": true, "status": ["new", "open"]}', 2),
+    ('Open', '{"status": ["new", "open"]}', 3),
+    ('Waiting', '{"status": ["pending", "on_hold"]}', 4),
+    ('Solved', '{"status": ["solved"]}', 5);
+
 -- +goose Down
 SELECT 1 / 0; -- migrations go forward only
