@@ -124,6 +124,9 @@ func (a Access) May(c Caller, act Action, now time.Time) error {
 	if act == ActionSee {
 		return nil
 	}
+	if c.IsGuest() && act != ActionPost {
+		return Errorf(CodeForbidden, "a guest may read and write in the room of their ticket, and do nothing else")
+	}
 	if a.Room.ArchivedAt != nil {
 		return Errorf(CodeConflict, "the room is archived")
 	}
@@ -152,11 +155,13 @@ func (a Access) May(c Caller, act Action, now time.Time) error {
 }
 
 // sees: administrators see every room but other people's direct messages, the desk
-// those of tickets.
+// those of tickets, and a guest the one of theirs.
 func (a Access) sees(c Caller) bool {
 	switch {
 	case c.UserID == 0 || c.UserID != a.UserID || !c.Scopes.Has(ScopeChatRead) || a.Banned:
 		return false
+	case c.IsGuest():
+		return a.Room.ID == c.Guest.Room && a.Role != RoleNone
 	case a.Room.Kind == KindGlobal || a.Role != RoleNone:
 		return true
 	case a.Room.Kind == KindSupport:

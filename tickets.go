@@ -88,6 +88,12 @@ type Ticket struct {
 	// How people are called; services fill it in, and changes ignore it.
 	RequesterHandle string `json:"requester,omitempty"`
 	AssigneeHandle  string `json:"assignee,omitempty"`
+
+	// Of a requester without an account, filled in likewise. Nobody has verified
+	// what they say of themselves.
+	Guest      bool   `json:"guest,omitempty"`
+	GuestName  string `json:"guest_name,omitempty"`
+	GuestEmail string `json:"guest_email,omitempty"`
 }
 
 // CustomJSON is what a ticket has besides what every ticket has: an object of the

@@ -63,12 +63,13 @@ type Identity struct {
 	ExpiresAt     time.Time `json:"exp"`
 }
 
-// User is somebody the hub has seen. Handle starts with "@".
+// User is somebody the hub has seen. Handle starts with "@", except a guest's.
 type User struct {
 	ID            UserID    `json:"id"`
 	Handle        string    `json:"handle"`
 	Email         string    `json:"email,omitempty"`
 	EmailVerified bool      `json:"email_verified,omitempty"`
+	Guest         bool      `json:"guest,omitempty"` // a visitor without an account
 	CreatedAt     time.Time `json:"created_at"`
 }
 
@@ -78,18 +79,19 @@ type Caller struct {
 	UserID UserID `json:"user_id"`
 	Handle string `json:"handle"`
 	Scopes Scopes `json:"scopes"`
+	Guest  Guest  `json:"guest,omitzero"` // of a guest: all that they may use, whatever the scopes
 }
 
 // Staff reports whether the caller moderates or administers the hub: exempt from
 // rate limits, allowed in every room.
 func (c Caller) Staff() bool {
-	return c.Scopes.Has(ScopeChatAdmin) || c.Scopes.Has(ScopeChatModerate)
+	return !c.IsGuest() && (c.Scopes.Has(ScopeChatAdmin) || c.Scopes.Has(ScopeChatModerate))
 }
 
 // Desk reports whether the caller works on tickets: sees all of them, and answers
 // in their rooms.
 func (c Caller) Desk() bool {
-	return c.Scopes.Has(ScopeTicketManage) || c.Scopes.Has(ScopeChatAdmin)
+	return !c.IsGuest() && (c.Scopes.Has(ScopeTicketManage) || c.Scopes.Has(ScopeChatAdmin))
 }
 
 // UserService knows who is who. Implementations are safe for concurrent use.

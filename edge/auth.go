@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -15,7 +16,10 @@ import (
 	"vezeuniqverse.com/vezechat/templates"
 )
 
-const cookieSession = "veze_session"
+const (
+	cookieSession = "veze_session"
+	cookieGuest   = "veze_guest"
+)
 
 // Session is who asks, by cookie or by token.
 type Session struct {
@@ -50,27 +54,47 @@ func (e *Edge) identify(c *fiber.Ctx) (Session, error) {
 		}
 		return e.Authenticate(c.UserContext(), strings.TrimSpace(token))
 	}
-	cookie := c.Cookies(cookieSession)
-	if cookie == "" {
-		return Session{}, vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	var refused error
+	if cookie := c.Cookies(cookieSession); cookie != "" {
+		sealed, err := e.cfg.Sessions.Resume(cookie)
+		if err == nil {
+			return e.sessionOf(sealed), nil
+		}
+		refused = err
 	}
-	sealed, err := e.cfg.Sessions.Resume(cookie)
-	if err != nil {
-		return Session{}, err
+	if cookie := c.Cookies(cookieGuest); cookie != "" {
+		sealed, err := e.cfg.Sessions.ResumeGuest(cookie)
+		if err == nil {
+			return e.sessionOf(sealed), nil
+		}
+		refused = cmp.Or(refused, err)
 	}
-	return e.sessionOf(sealed), nil
+	if refused == nil {
+		refused = vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	}
+	return Session{}, refused
 }
 
 func (e *Edge) sessionOf(s identity.Session) Session {
 	return Session{
-		Caller:    vezechat.Caller{UserID: s.UserID, Handle: s.Handle, Scopes: s.Scopes},
+		Caller:    vezechat.Caller{UserID: s.UserID, Handle: s.Handle, Scopes: s.Scopes, Guest: s.Guest},
 		ExpiresAt: s.ExpiresAt, Cookie: true, CSRF: e.cfg.Sessions.CSRF(s), sealed: s,
 	}
 }
 
 // Authenticate tells who the bearer of a token is, and creates the user at first
-// sight. Errors are those of Identify.
+// sight. A guest's token is a sealed one: it has no dots, as every JWT has (RFC 7515
+// §7.1). Errors are those of Identify.
 func (e *Edge) Authenticate(ctx context.Context, token string) (Session, error) {
+	if token != "" && !strings.Contains(token, ".") {
+		sealed, err := e.cfg.Sessions.ResumeGuest(token)
+		if err != nil {
+			return Session{}, err
+		}
+		s := e.sessionOf(sealed)
+		s.Cookie, s.CSRF = false, "" // it came by no cookie
+		return s, nil
+	}
 	id, err := e.cfg.Verifier.Verify(ctx, token)
 	if err != nil {
 		return Session{}, err
@@ -150,6 +174,9 @@ func (e *Edge) signedIn(h handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		s, err := e.Identify(c)
 		if err != nil {
+			return err
+		}
+		if err := guestMay(c, s); err != nil {
 			return err
 		}
 		if err := e.checkForgery(c, s); err != nil {

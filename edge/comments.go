@@ -85,7 +85,11 @@ func (e *Edge) comment(notes bool) handler {
 			return err
 		}
 		if p.Has("last_msg_seq") {
-			if err := e.collides(c, p, ref, m.Nonce); err != nil {
+			err := e.collides(c, p, ref, m.Nonce)
+			if missed := missedOf(err); missed != nil && !notes && wantsPage(c) && s.Caller.Desk() {
+				return e.crossedPage(c, s, m.Text, missed)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -94,7 +98,11 @@ func (e *Edge) comment(notes bool) handler {
 			return err
 		}
 		at := "/rooms/" + ref.RoomID.String() + "/messages/" + ack.Seq.String()
-		page := "/tickets/" + c.Params("ticket") + "?min=" + ack.Seq.String() + "#m" + ack.Seq.String()
+		page := "/tickets/" + c.Params("ticket") + "?min=" + ack.Seq.String()
+		if notes {
+			page += "&tab=notes"
+		}
+		page += "#m" + ack.Seq.String()
 		return made(c, at, page, fiber.Map{"id": ack.Seq, "duplicate": ack.Duplicate})
 	}
 }

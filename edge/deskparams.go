@@ -47,6 +47,9 @@ func (p *params) Time(name string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339, s)
+	if _, isJSON := p.json[name]; err != nil && !isJSON { // as forms say it, in UTC
+		t, err = time.Parse("2006-01-02T15:04", s)
+	}
 	if err != nil {
 		p.wrong(name, "a time as 2026-11-23T12:00:00Z")
 	}

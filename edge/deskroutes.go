@@ -2,6 +2,7 @@ package edge
 
 // deskRoutes are the calls about tickets, and about those who work on them.
 func (e *Edge) deskRoutes() {
+	e.app.Get("/inbox", e.reads(e.inboxPage))
 	e.ticketRoutes()
 	e.ticketDeskRoutes()
 	e.agentRoutes()
@@ -32,6 +33,8 @@ func (e *Edge) ticketDeskRoutes() {
 	e.app.Get("/tickets/:ticket/clocks", e.reads(e.deskOnly(aboutList("clocks", e.cfg.Desk.TicketClocks))))
 	e.app.Get("/tickets/:ticket/why", e.reads(e.deskOnly(about(e.cfg.Desk.WhyTicket))))
 	e.app.Get("/tickets/:ticket/links", e.reads(e.deskOnly(aboutList("links", e.cfg.Tickets.TicketLinks))))
+	e.app.Post("/tickets/:ticket/links", e.works(e.deskOnly(e.addLink)))
+	e.app.Post("/tickets/:ticket/fields", e.works(e.deskOnly(e.setFields)))
 	e.app.Put("/tickets/:ticket/links/:other", e.works(e.deskOnly(e.linkTicket(false))))
 	e.app.Delete("/tickets/:ticket/links/:other", e.works(e.deskOnly(e.linkTicket(true))))
 	e.app.Get("/tickets/:ticket/watchers", e.reads(e.deskOnly(aboutList("watchers", e.cfg.Tickets.TicketWatchers))))

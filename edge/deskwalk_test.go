@@ -62,6 +62,14 @@ var deskCalls = []deskCall{
 	{"POST", "/tickets/{ticket}/macros/{macro}", "", ofTheDesk},
 	{"POST", "/tickets/bulk", `{"ids":[{ticket}],"actions":[{"do":"take"}]}`, deskReads},
 
+	{"POST", "/tickets/{ticket}/links", `{"other_id":{other}}`, ofTheDesk},
+	{"POST", "/tickets/{ticket}/fields", `{"field_none":"1"}`, ofTheDesk},
+	{"GET", "/inbox", "", deskReads},
+	{"GET", "/support", "", [5]int{200, 200, 200, 200, 200}},
+	{"POST", "/support", `{"text":"help"}`, [5]int{201, 201, 201, 201, 201}},
+	{"POST", "/support/email", `{"email":"a@b.example"}`, [5]int{401, 403, 403, 403, 403}}, // guests only
+	{"POST", "/support/leave", "", [5]int{401, 403, 403, 403, 403}},
+
 	{"GET", "/views", "", deskReads},
 	{"POST", "/views", `{"name":"Mine","filter":{"mine":true}}`, deskMakes},
 	{"PUT", "/views/{view}", `{"name":"All","shared":true}`, adminChanges},

@@ -51,6 +51,7 @@ type Config struct {
 	Messages vezechat.MessageService
 	Tickets  vezechat.TicketService
 	Desk     vezechat.DeskService
+	Support  vezechat.SupportService
 	Poster   *Poster
 	Verifier identity.Verifier
 	Sessions *identity.Sessions
@@ -74,6 +75,7 @@ type Config struct {
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
 	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Node           string                                  // optional: this process, where agents are on duty
+	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
 	AuthTime       time.Duration                           // optional: in which a socket without identity sends a token; 0: 10 s
@@ -107,6 +109,7 @@ type Edge struct {
 	crew     crew         // who carries out what sockets say
 	duty     *duty
 	board    *board
+	visitors *visitors // who has become a guest lately
 }
 
 // New returns an edge that is not serving yet.
@@ -137,6 +140,7 @@ func New(cfg Config) (*Edge, error) {
 		e.tracer = cfg.Tracer.Tracer("vezeuniqverse.com/vezechat/edge")
 	}
 	e.duty, e.board = newDuty(&e.cfg), newBoard(&e.cfg)
+	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()

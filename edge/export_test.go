@@ -30,3 +30,6 @@ func (e *Edge) MountPanic() {
 
 // Sockets is how many are open.
 func (e *Edge) Sockets() int64 { return e.sockets.Load() }
+
+// GuestRoutes are the routes that a guest may use.
+func GuestRoutes() map[string]bool { return guestRoutes }

@@ -28,6 +28,7 @@ const (
 	localPrefix
 	localParams
 	localSession
+	localForm // what a browser's form stands for
 )
 
 const (
@@ -37,7 +38,32 @@ const (
 	headerQNet      = "X-Qnet-"
 )
 
-func (e *Edge) middleware() { e.app.Use(e.unprefix, e.observe) }
+func (e *Edge) middleware() { e.app.Use(e.unprefix, e.override, e.observe) }
+
+// override lets a browser's form stand for a PUT, PATCH or DELETE: forms know GET and
+// POST only. What is said of forms holds for it as well: it needs the CSRF token.
+func (e *Edge) override(c *fiber.Ctx) error {
+	if c.Locals(localForm) != nil || c.Method() != fiber.MethodPost || !wantsPage(c) {
+		return c.Next()
+	}
+	switch method := c.Query("_method"); method {
+	case fiber.MethodPut, fiber.MethodPatch, fiber.MethodDelete:
+		c.Locals(localForm, method)
+		c.Method(method)
+		return c.RestartRouting()
+	}
+	return c.Next()
+}
+
+// afterForm sends a browser back to where its form was when what it asked for is
+// done and has no page of its own.
+func afterForm(c *fiber.Ctx) error {
+	if st := c.Response().StatusCode(); c.Locals(localForm) == nil || st < 200 || st > 299 {
+		return nil
+	}
+	c.Response().ResetBody()
+	return redirect(c, back(c))
+}
 
 // unprefix learns the path prefix that a trusted proxy took away, and takes it
 // away where the proxy did not.
@@ -146,7 +172,10 @@ func (e *Edge) recovered(c *fiber.Ctx) (err error) {
 			err = vezechat.WrapError(vezechat.CodeInternal, fmt.Errorf("panic: %v\n%s", r, debug.Stack()), "something went wrong on our side")
 		}
 	}()
-	return c.Next()
+	if err := c.Next(); err != nil {
+		return err
+	}
+	return afterForm(c)
 }
 
 // routeOf is the template of the route that answered, "none" when there was none.

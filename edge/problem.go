@@ -259,6 +259,9 @@ func back(c *fiber.Ctx) string {
 	if !ok {
 		return "/rooms"
 	}
+	if path == "/inbox" || u.Query().Get("tab") != "" { // what these show is in their query
+		path += "?" + u.RawQuery
+	}
 	return localPath(path)
 }
 
@@ -292,11 +295,15 @@ func drafts(c *fiber.Ctx) map[string]string {
 		return nil
 	}
 	out, left := map[string]string{}, maxDraft
-	for _, name := range [...]string{"text", "name", "to", "handle"} {
+	for _, name := range [...]string{"text", "name", "to", "handle", "subject", "body", "email"} {
 		if vs := p.text[name]; len(vs) > 0 && vs[0] != "" && len(vs[0]) <= left {
 			out[name] = vs[0]
 			left -= len(vs[0])
 		}
+	}
+	if strings.HasSuffix(c.Route().Path, "/notes") { // what is for the staff must not stand in the box for the requester
+		out["note"] = out["text"]
+		delete(out, "text")
 	}
 	return out
 }

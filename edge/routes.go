@@ -18,6 +18,7 @@ func (e *Edge) routes() {
 	e.roomRoutes()
 	e.messageRoutes()
 	e.deskRoutes()
+	e.supportRoutes()
 	e.authRoutes()
 	e.socketRoutes()
 }

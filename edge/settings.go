@@ -74,7 +74,11 @@ func (k setting[T]) create(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
-	return made(c, k.path+"/"+strconv.FormatInt(k.id(v), 10), k.path, v)
+	page := k.path
+	if page == "/views" { // where they are shown
+		page = "/inbox"
+	}
+	return made(c, k.path+"/"+strconv.FormatInt(k.id(v), 10), page, v)
 }
 
 func (k setting[T]) change(c *fiber.Ctx, s Session) error {

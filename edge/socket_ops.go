@@ -113,6 +113,10 @@ func (s *socket) answer(payload []byte) {
 
 // do carries out one well-formed request.
 func (s *socket) do(ctx context.Context, req *wire.Request) {
+	if s.caller.IsGuest() && !guestOps[req.Type] {
+		s.refuse(req, guestsOnly())
+		return
+	}
 	var err error
 	switch req.Type {
 	case wire.OpPing:

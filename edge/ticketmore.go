@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/gofiber/fiber/v2"
@@ -118,4 +119,64 @@ func (e *Edge) attendTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	return listed(c, "attending", list)
+}
+
+// addLink is PUT …/links/{other} for a form: the number is typed.
+func (e *Edge) addLink(c *fiber.Ctx, s Session) error {
+	ref, p, err := e.changeRef(c, s)
+	if err != nil {
+		return err
+	}
+	r := vezechat.LinkTicket{TicketRef: ref, Other: vezechat.TicketID(p.ID("other_id")), Kind: vezechat.LinkKind(p.String("kind"))}
+	if r.Kind == "" {
+		r.Kind = vezechat.LinkRelated
+	}
+	if err := p.Err(); err != nil {
+		return err
+	}
+	if err := e.cfg.Tickets.LinkTicket(c.UserContext(), r); err != nil {
+		return err
+	}
+	return done(c, ticketPath(ref.TicketID), fiber.Map{"ok": true})
+}
+
+// setFields is PATCH with custom for a form: each field is one of the form's, under
+// its key after "field_"; an empty one takes the value away.
+func (e *Edge) setFields(c *fiber.Ctx, s Session) error {
+	ref, p, err := e.changeRef(c, s)
+	if err != nil {
+		return err
+	}
+	fields, err := e.cfg.Tickets.TicketFields(c.UserContext(), s.Caller)
+	if err != nil {
+		return err
+	}
+	custom := map[string]any{}
+	for _, f := range fields {
+		name := "field_" + f.Key
+		if !p.Has(name) {
+			continue
+		}
+		text := p.String(name)
+		switch {
+		case text == "":
+			custom[f.Key] = nil
+		case f.Type == vezechat.FieldNumber || f.Type == vezechat.FieldBool:
+			custom[f.Key] = json.RawMessage(text)
+		default:
+			custom[f.Key] = text
+		}
+	}
+	if err := p.Err(); err != nil {
+		return err
+	}
+	raw, err := json.Marshal(custom)
+	if err != nil {
+		return vezechat.WrapError(vezechat.CodeBadRequest, err, "a number or a truth is none")
+	}
+	t, err := e.cfg.Tickets.PatchTicket(c.UserContext(), vezechat.PatchTicket{TicketRef: ref, Custom: raw})
+	if err != nil {
+		return err
+	}
+	return changed(c, s, t)
 }

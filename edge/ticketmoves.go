@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"fmt"
+
 	"github.com/gofiber/fiber/v2"
 
 	"vezeuniqverse.com/vezechat"
@@ -190,6 +192,9 @@ func (e *Edge) applyMacro(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	if wantsPage(c) && a.Text != "" { // to be read before it is sent
+		e.setFlash(c, flash{Fields: map[string]string{"text": a.Text}})
+	}
 	return done(c, ticketPath(ref.TicketID), a)
 }
 
@@ -210,5 +215,29 @@ func (e *Edge) bulkTickets(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
-	return done(c, "/tickets", fiber.Map{"results": results})
+	if wantsPage(c) {
+		e.setFlash(c, bulkFlash(results))
+		return redirect(c, back(c))
+	}
+	return c.JSON(fiber.Map{"results": results})
+}
+
+// bulkFlash tells what came of a bulk change.
+func bulkFlash(results []vezechat.BulkResult) flash {
+	var f flash
+	done, why := 0, ""
+	for _, r := range results {
+		if r.Code == "" {
+			done++
+		} else if why == "" {
+			why = "#" + r.ID.String() + ": " + r.Message
+		}
+	}
+	if done > 0 {
+		f.Done = fmt.Sprintf("%d of %d tickets changed.", done, len(results))
+	}
+	if why != "" {
+		f.Notice = fmt.Sprintf("%d not changed; %s", len(results)-done, vezechat.Clip(why, 300))
+	}
+	return f
 }

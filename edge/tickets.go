@@ -7,6 +7,9 @@ import (
 )
 
 func (e *Edge) listTickets(c *fiber.Ctx, s Session) error {
+	if wantsPage(c) {
+		return e.ticketsPage(c, s)
+	}
 	p, err := e.params(c)
 	if err != nil {
 		return err
@@ -166,6 +169,9 @@ func (e *Edge) showTicket(c *fiber.Ctx, s Session) error {
 	t, err := e.cfg.Tickets.Ticket(c.UserContext(), ref)
 	if err != nil {
 		return err
+	}
+	if wantsPage(c) {
+		return e.onePage(c, s, t)
 	}
 	return c.JSON(shown(s, t))
 }

@@ -20,6 +20,17 @@ type Page struct {
 // SignedIn reports whether somebody looks at the page.
 func (p Page) SignedIn() bool { return p.Me.UserID != 0 }
 
+// Desk reports whether somebody who works on tickets looks at the page.
+func (p Page) Desk() bool { return p.Me.Desk() }
+
+// Home is where the page's viewer begins: a guest has one page.
+func (p Page) Home() string {
+	if p.Me.IsGuest() {
+		return p.Base + "/support"
+	}
+	return p.Base + "/rooms"
+}
+
 // SignInURL is where to sign in.
 func (p Page) SignInURL() string {
 	if p.SignIn != "" {
@@ -127,6 +138,9 @@ func (e ErrorPage) Hint() string {
 	case e.Status == 401:
 		return "Sign in, then try again."
 	case e.Status == 403:
+		if e.Me.IsGuest() {
+			return "Without an account you have your conversation with the team, and nothing else."
+		}
 		return "Ask somebody who runs the room to let you in."
 	case e.Status == 404:
 		return "The page does not exist, or it is not yours to see."
@@ -178,6 +192,13 @@ type pageData struct {
 	Above   int          `json:"above,omitempty"` // members whose role ranks below may be removed
 	MaxText int          `json:"max_text,omitempty"`
 	Members []personData `json:"members,omitempty"`
+
+	// Of the pages of tickets.
+	Ticket    int64  `json:"ticket,omitempty"`
+	Notes     int64  `json:"notes,omitempty"`
+	NotesHead uint64 `json:"notes_head,omitempty"`
+	Desk      bool   `json:"desk,omitempty"` // the viewer works on it
+	Duty      bool   `json:"duty,omitempty"` // the viewer is an agent, and there
 }
 
 type roomCursor struct {

@@ -73,6 +73,8 @@ type messageView struct {
 	Hue     int
 	Initial string
 	React   []reactionView
+	Team    bool   // of a ticket's public room: the staff speaks
+	Plain   bool   // nothing can be done to it here
 	Gone    string // placeholder of a deleted or hidden message
 	Quote   string // the beginning of the message answered, without its marks
 }

@@ -2,7 +2,9 @@ package templates
 
 import (
 	"io/fs"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,7 +13,8 @@ func TestStatic_NamesFollowContent(t *testing.T) {
 	t.Parallel()
 	s := newPages(t).Static()
 	hashed := regexp.MustCompile(`^[a-z]+\.[0-9a-f]{12}\.(css|js|svg)$`)
-	js, css := 0, 0
+	size := map[string]int{}
+	desk := []string{"desk.css", "desk.js", "inbox.js", "ticket.js", "request.js"}
 	for _, name := range staticOrder {
 		a := s.Asset(name)
 		if !hashed.MatchString(a) || !s.Immutable(a) || s.Immutable(name) {
@@ -21,20 +24,24 @@ func TestStatic_NamesFollowContent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case strings.HasSuffix(name, ".js"):
-			js += len(b)
+		kind := path.Ext(name)
+		if slices.Contains(desk, name) {
+			kind = "desk" + kind
+		}
+		size[kind] += len(b)
+		if strings.HasSuffix(name, ".js") {
 			for plain := range s.names {
 				if strings.Contains(string(b), `"./`+plain+`"`) {
 					t.Errorf("%s imports %s by its plain name", a, plain)
 				}
 			}
-		case strings.HasSuffix(name, ".css"):
-			css += len(b)
 		}
 	}
-	if js > 44<<10 || css > 20<<10 { // before compression: about one picture
-		t.Errorf("scripts have %d bytes and styles %d; at most 44 KiB and 20 KiB", js, css)
+	// Before compression: about one picture.
+	for kind, most := range map[string]int{".js": 44 << 10, ".css": 20 << 10, "desk.js": 18 << 10, "desk.css": 12 << 10} {
+		if size[kind] > most || size[kind] == 0 {
+			t.Errorf("%s: %d bytes, at most %d", kind, size[kind], most)
+		}
 	}
 	entries, err := fs.ReadDir(staticFiles, "static")
 	if err != nil || len(entries) != len(staticOrder) {

@@ -64,10 +64,10 @@ func New(cfg Config) (*Pages, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName}
-	for _, name := range []string{"rooms", "room", "signin", "signedout", "error", "docs"} {
+	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName, "status": statusName, "day": dayTime, "macro": MacroText}
+	for _, name := range []string{"rooms", "room", "signin", "signedout", "error", "docs", "inbox", "ticket", "request", "tickets", "support"} {
 		t, err := template.New("layout.gohtml").Funcs(funcs).Option("missingkey=error").
-			ParseFS(htmlFiles, "html/layout.gohtml", "html/"+name+".gohtml")
+			ParseFS(htmlFiles, "html/layout.gohtml", "html/message.gohtml", "html/desk.gohtml", "html/"+name+".gohtml")
 		if err != nil {
 			return nil, fmt.Errorf("parse page %s: %w", name, err)
 		}

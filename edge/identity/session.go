@@ -122,11 +122,13 @@ type Session struct {
 	UserID    vezechat.UserID `json:"uid"`
 	Handle    string          `json:"h"`
 	Scopes    vezechat.Scopes `json:"sc"`
+	Guest     vezechat.Guest  `json:"g,omitzero"` // of a guest
 	ExpiresAt time.Time       `json:"exp"`
 }
 
 const (
 	purposeSession = "session"
+	purposeGuest   = "guest"
 	maxSession     = 7 * 24 * time.Hour
 )
 
@@ -157,24 +159,51 @@ func (s *Sessions) Renew(id string, u vezechat.User, scopes vezechat.Scopes, unt
 	if latest := s.now().Add(s.ttl); until.After(latest) {
 		until = latest
 	}
-	sess := Session{ID: id, UserID: u.ID, Handle: u.Handle, Scopes: scopes, ExpiresAt: until.UTC().Truncate(time.Second)}
+	return s.seal(purposeSession, until, Session{ID: id, UserID: u.ID, Handle: u.Handle, Scopes: scopes})
+}
+
+// guestScopes are what a guest may do with their ticket.
+var guestScopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite}
+
+// BeginGuest returns a new session of a guest, and its cookie, which programs bring
+// as a token. It lasts for vezechat.GuestFor, and is none of an account: Resume does
+// not take it, and ResumeGuest takes no other.
+func (s *Sessions) BeginGuest(u vezechat.User, g vezechat.Guest) (Session, string, error) {
+	return s.seal(purposeGuest, s.now().Add(vezechat.GuestFor), Session{ID: rand.Text(), UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g})
+}
+
+func (s *Sessions) seal(purpose string, until time.Time, sess Session) (Session, string, error) {
+	sess.ExpiresAt = until.UTC().Truncate(time.Second)
 	b, err := json.Marshal(sess)
 	if err != nil {
 		return Session{}, "", vezechat.WrapError(vezechat.CodeInternal, err, "the session cannot be written")
 	}
-	return sess, s.Seal(purposeSession, b), nil
+	return sess, s.Seal(purpose, b), nil
 }
 
 // Resume returns the session of a cookie.
 // CodeUnauthorized: the cookie is not one of ours, or it has expired.
 func (s *Sessions) Resume(cookie string) (Session, error) {
-	b, err := s.Open(purposeSession, cookie)
+	return s.resume(purposeSession, cookie)
+}
+
+// ResumeGuest returns the session of a guest's cookie or token. Errors are those of
+// Resume.
+func (s *Sessions) ResumeGuest(token string) (Session, error) {
+	return s.resume(purposeGuest, token)
+}
+
+func (s *Sessions) resume(purpose, cookie string) (Session, error) {
+	b, err := s.Open(purpose, cookie)
 	if err != nil {
 		return Session{}, err
 	}
 	var sess Session
 	if err := json.Unmarshal(b, &sess); err != nil || sess.ID == "" || sess.UserID <= 0 {
 		return Session{}, notOurs(err)
+	}
+	if (purpose == purposeGuest) != (sess.Guest != vezechat.Guest{}) {
+		return Session{}, notOurs(nil)
 	}
 	if !s.now().Before(sess.ExpiresAt) {
 		return Session{}, vezechat.Errorf(vezechat.CodeUnauthorized, "the session has ended, sign in again")

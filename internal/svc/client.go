@@ -18,6 +18,7 @@ var (
 	_ vezechat.MessageService = Client{}
 	_ vezechat.TicketService  = Client{}
 	_ vezechat.DeskService    = Client{}
+	_ vezechat.SupportService = Client{}
 )
 
 // NewClient returns a Client on a bus.

@@ -20,7 +20,7 @@ func TestDesk_OverTheBus(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	s, err := svc.Serve(b, "1.0.0", 4, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store})
+	s, err := svc.Serve(b, "1.0.0", 4, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ type Services struct {
 	Messages vezechat.MessageService
 	Tickets  vezechat.TicketService
 	Desk     vezechat.DeskService
+	Support  vezechat.SupportService
 }
 
 // Serve answers for the services with at most workers handlers at a time until
@@ -34,7 +35,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk)); err != nil {
+	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support)); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func TestServe_LargeAnswersAreCutAtTheFarEnd(t *testing.T) {
 			t.Parallel()
 			b := natstest.New(t)
 			m := finder{svc.NewClient(b), text}
-			s, err := svc.Serve(b, "1.0.0", 2, svc.Services{Users: m, Rooms: m, Messages: m, Tickets: m, Desk: m})
+			s, err := svc.Serve(b, "1.0.0", 2, svc.Services{Users: m, Rooms: m, Messages: m, Tickets: m, Desk: m, Support: m})
 			if err != nil {
 				t.Fatal(err)
 			}

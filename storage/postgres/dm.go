@@ -23,6 +23,9 @@ func (s *Store) OpenDM(ctx context.Context, r vezechat.OpenDM) (vezechat.Room, e
 	if !r.Caller.Scopes.Has(vezechat.ScopeChatWrite) {
 		return vezechat.Room{}, vezechat.Errorf(vezechat.CodeForbidden, "your token may read, not write")
 	}
+	if r.Caller.IsGuest() {
+		return vezechat.Room{}, oneTicket()
+	}
 	return s.openRoom(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) (vezechat.RoomID, error) {
 		me, err := user(ctx, tx, vezechat.UserQuery{ID: r.Caller.UserID})
 		if err != nil {
@@ -31,6 +34,9 @@ func (s *Store) OpenDM(ctx context.Context, r vezechat.OpenDM) (vezechat.Room, e
 		you, err := user(ctx, tx, r.To)
 		if err != nil {
 			return 0, err
+		}
+		if you.Guest { // they could not enter
+			return 0, vezechat.Errorf(vezechat.CodeNotFound, "no such user")
 		}
 		if err := s.mayTalk(me, you); err != nil {
 			return 0, err

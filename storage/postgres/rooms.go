@@ -71,6 +71,8 @@ func checkCreate(r vezechat.CreateRoom) error {
 	switch {
 	case r.Caller.UserID <= 0:
 		return vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	case r.Caller.IsGuest():
+		return oneTicket()
 	case !r.Caller.Scopes.Has(need):
 		return vezechat.Errorf(vezechat.CodeForbidden, "making a %s room needs %s", r.Kind, need)
 	case len(r.Members) > vezechat.MaxRoomMembers:

@@ -230,8 +230,8 @@ SELECT room_id FROM onward WHERE merged_into IS NULL`
 // goesOn carries what is said in the room of a closed ticket to where it goes on:
 // the ticket that this one was merged into, the one that follows it, or a new one.
 func (w *work) goesOn(ctx context.Context, m *inboxRow) error {
-	if m.text == "" || w.t.CloseReason == vezechat.CloseSpam {
-		return nil
+	if m.text == "" || w.t.CloseReason == vezechat.CloseSpam || w.t.Guest {
+		return nil // a guest sees no other ticket; the room is locked, this one was on its way
 	}
 	var room vezechat.RoomID
 	var err error

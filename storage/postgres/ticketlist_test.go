@@ -142,6 +142,15 @@ func TestTicketViews(t *testing.T) {
 		}
 		return v
 	}
+	given, err := w.TicketViews(ctx, w.staff)
+	if err != nil || len(given) != 5 || given[2].Name != "Open" || given[2].Count != 2 {
+		t.Fatalf("what a new desk has: %+v, %v", given, err)
+	}
+	for _, v := range given {
+		if err := w.DeleteTicketView(ctx, vezechat.ViewRef{Caller: w.boss, ID: v.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	all := must(put(w.boss, vezechat.TicketView{Name: "all", Position: 1}))
 	vip := must(put(w.staff, vezechat.TicketView{Name: "vip", Owner: w.staff.UserID, Position: 2, Filter: vezechat.TicketFilter{Tags: []string{"VIP"}}}))
 	mine := must(put(w.boss, vezechat.TicketView{Name: "mine", Position: 3, Filter: vezechat.TicketFilter{Mine: true}}))
@@ -167,7 +176,7 @@ func TestTicketViews(t *testing.T) {
 	if got := w.list(vezechat.TicketQuery{Caller: w.staff, View: vip.ID, TicketFilter: vezechat.TicketFilter{Unassigned: true}}); got != "" {
 		t.Errorf("by view and filter: %q", got)
 	}
-	_, err := w.Tickets(ctx, vezechat.TicketQuery{Caller: w.two, View: vip.ID})
+	_, err = w.Tickets(ctx, vezechat.TicketQuery{Caller: w.two, View: vip.ID})
 	wantCode(t, err, vezechat.CodeNotFound)
 	vip.Name, vip.Owner = "stolen", w.two.UserID
 	_, err = put(w.two, vip)

@@ -154,6 +154,9 @@ func (s *Store) SplitTicket(ctx context.Context, r vezechat.SplitTicket) (vezech
 		if err := onlyDesk(r.Caller); err != nil {
 			return 0, err
 		}
+		if w.t.Guest {
+			return 0, vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")
+		}
 		next, err := w.split(ctx, r, subject)
 		if err != nil {
 			return 0, err
@@ -233,6 +236,9 @@ func (s *Store) FollowUpTicket(ctx context.Context, r vezechat.FollowUpTicket) (
 		}
 		if w.t.Status != vezechat.StatusClosed {
 			return 0, vezechat.Errorf(vezechat.CodeConflict, "the ticket is not closed: write in it")
+		}
+		if w.t.Guest {
+			return 0, vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")
 		}
 		n := w.successor()
 		n.by, n.why, n.trace, n.body = r.Caller, w.why, r.Trace, body

@@ -136,7 +136,7 @@ func (s *Store) WatchTicket(ctx context.Context, r vezechat.WatchTicket) error {
 }
 
 const selectWatchers = `
-SELECT u.id, u.handle, '', false, u.created_at FROM ticket_watchers w JOIN users u ON u.id = w.user_id
+SELECT u.id, u.handle, '', false, u.guest, u.created_at FROM ticket_watchers w JOIN users u ON u.id = w.user_id
 WHERE w.ticket_id = $1 ORDER BY u.handle, u.id LIMIT $2`
 
 // TicketWatchers implements vezechat.TicketService. It tells no addresses.

@@ -19,7 +19,7 @@ t.room_id, t.notes_room_id, t.tags, t.custom,
  FROM routing_needs n WHERE n.ticket_id = t.id),
 t.live, t.version, t.reopened, t.created_at, t.updated_at, t.last_msg_at, t.last_msg_seq, t.first_reply_at, t.waiting_since,
 t.solved_at, coalesce(t.solved_by, 0), t.closed_at, t.close_reason, coalesce(t.merged_into, 0), coalesce(t.follow_up_of, 0),
-t.wake_at, t.expire_at, t.silent_at, u.handle, coalesce(a.handle, '')`
+t.wake_at, t.expire_at, t.silent_at, u.handle, coalesce(a.handle, ''), u.guest, u.guest_name, CASE WHEN u.guest THEN u.email ELSE '' END`
 
 const ticketTables = `
 FROM tickets t JOIN users u ON u.id = t.requester_id LEFT JOIN users a ON a.id = t.assignee_id`
@@ -33,7 +33,7 @@ func scanTicket(row pgx.Row) (t vezechat.Ticket, err error) {
 		&t.Room, &t.NotesRoom, &t.Tags, &custom, &needs,
 		&t.Live, &t.Version, &t.Reopened, &t.CreatedAt, &t.UpdatedAt, &last, &t.LastMsgSeq, &replied, &waiting,
 		&solved, &t.SolvedBy, &closed, &t.CloseReason, &t.MergedInto, &t.FollowUpOf,
-		&wake, &expire, &silent, &t.RequesterHandle, &t.AssigneeHandle)
+		&wake, &expire, &silent, &t.RequesterHandle, &t.AssigneeHandle, &t.Guest, &t.GuestName, &t.GuestEmail)
 	if err != nil {
 		return t, err
 	}

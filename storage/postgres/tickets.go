@@ -36,6 +36,9 @@ func (s *Store) seenTicket(ctx context.Context, db querier, q vezechat.TicketRef
 		return t, err
 	}
 	var member bool
+	if q.Caller.IsGuest() {
+		return t, noSuchTicket()
+	}
 	err = db.QueryRow(ctx, selectMembership, t.Room, q.Caller.UserID).Scan(&member)
 	if err == nil && !member {
 		err = noSuchTicket()
@@ -43,8 +46,9 @@ func (s *Store) seenTicket(ctx context.Context, db querier, q vezechat.TicketRef
 	return t, err
 }
 
+// owns: a guest owns one ticket, even if another one were made in their name.
 func owns(c vezechat.Caller, t *vezechat.Ticket) bool {
-	return c.UserID != 0 && c.UserID == t.Requester
+	return c.UserID != 0 && c.UserID == t.Requester && (!c.IsGuest() || c.Guest.Ticket == t.ID)
 }
 
 // party is who a caller is to a ticket that they may see.

@@ -201,6 +201,9 @@ func (w *work) save(ctx context.Context) error {
 	if err := w.write(ctx, old); err != nil {
 		return err
 	}
+	if err := w.lockGuest(ctx); err != nil {
+		return err
+	}
 	events := w.changed()
 	for i := range w.events {
 		w.about(&w.events[i])
@@ -251,7 +254,7 @@ func (w *work) write(ctx context.Context, old map[string]json.RawMessage) error 
 
 // aside are the fields that the history leaves out: what a row of it has itself, and
 // what never changes or is not the ticket's.
-var aside = []string{"id", "version", "updated_at", "requester", "assignee"}
+var aside = []string{"id", "version", "updated_at", "requester", "assignee", "guest", "guest_name", "guest_email"}
 
 // fieldsOf are a ticket's fields as the history keeps them.
 func fieldsOf(t *vezechat.Ticket) (map[string]json.RawMessage, error) {

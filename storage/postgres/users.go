@@ -12,10 +12,10 @@ import (
 	"vezeuniqverse.com/vezechat/internal/names"
 )
 
-const userColumns = `id, handle, email, email_verified, created_at`
+const userColumns = `id, handle, email, email_verified, guest, created_at`
 
 func scanUser(row pgx.Row) (u vezechat.User, err error) {
-	err = row.Scan(&u.ID, &u.Handle, &u.Email, &u.EmailVerified, &u.CreatedAt)
+	err = row.Scan(&u.ID, &u.Handle, &u.Email, &u.EmailVerified, &u.Guest, &u.CreatedAt)
 	return u, err
 }
 
@@ -94,10 +94,10 @@ const selectUserByID = `
 SELECT ` + userColumns + ` FROM users WHERE id = $1`
 
 const selectUserByHandle = `
-SELECT ` + userColumns + ` FROM users WHERE handle_key = $1`
+SELECT ` + userColumns + ` FROM users WHERE handle_key = $1 AND NOT guest`
 
 // User implements vezechat.UserService. A handle is found however its letters
-// are cased, with or without its "@".
+// are cased, with or without its "@"; guests are found by their id alone.
 func (s *Store) User(ctx context.Context, q vezechat.UserQuery) (vezechat.User, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()

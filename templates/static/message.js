@@ -6,9 +6,11 @@ import { render } from "./markdown.js";
 import { $, $$, api, clock, dayKey, dayName, el, page } from "./ui.js";
 
 const GROUP_MS = 5 * 60 * 1000;
-const log = $("#log");
+const log = $("#log"), notes = $("#notes");
 export const find = (id) => document.getElementById("m" + id);
-export const list = () => $$(":scope > .msg", log);
+export const list = (of = log) => $$(":scope > .msg", of);
+// where is the list of a room: a ticket's page has two.
+const where = (room) => notes && room === page.notes ? notes : log;
 const show = (node, yes) => { node.hidden = !yes; };
 
 export const avatar = (id, handle) => el("span", { className: "avatar hue" + (id % 8), ariaHidden: "true" },
@@ -26,6 +28,7 @@ export function fill(li, m) {
   $(".at", li).setAttribute("href", "#" + li.id);
   time.dateTime = m.at;
   clock(time);
+  show($(".team", li), !!page.ticket && m.room_id === page.room && (m.flags ?? []).some((f) => f === "staff" || f === "bot"));
   $(".t-reply", li).href = `${page.base}/rooms/${page.room}?reply=${m.message_id}#composer`;
   if (m.reply_to) quote(li, m.reply_to, m.reply);
   text(li, m.text, !!m.edited_at);
@@ -40,7 +43,7 @@ export const blank = () => $("#blank").content.firstElementChild.cloneNode(true)
 function tools(li) {
   const mine = li.classList.contains("mine");
   li.classList.remove("gone");
-  show($(".tools", li), true);
+  show($(".tools", li), !page.ticket); // on a ticket's page nothing is done to a message
   show($(".t-reply", li), page.post);
   show($(".t-react", li), page.post);
   show($(".t-edit", li), mine && page.post);
@@ -126,7 +129,7 @@ export function apply(e) {
   if (e.type === "chat.message.created") {
     if (li) return null;
     const made = fill(blank(), e);
-    insert(made);
+    insert(made, where(e.room_id));
     return made;
   }
   if (!li) return null;
@@ -143,15 +146,16 @@ export function apply(e) {
 }
 
 // insert puts a message at its place; nearly always that is the end.
-export function insert(li) {
+export function insert(li, into = log) {
   const id = +li.dataset.id;
   let next = null;
-  for (let p = log.lastElementChild; p; p = p.previousElementSibling) {
+  $(":scope > .empty", into)?.remove();
+  for (let p = into.lastElementChild; p; p = p.previousElementSibling) {
     if (!p.classList.contains("msg")) continue;
     if (+p.dataset.id < id) break;
     next = p;
   }
-  log.insertBefore(li, next);
+  into.insertBefore(li, next);
   arrange(li);
   const after = sibling(li, "nextElementSibling");
   if (after) arrange(after);
@@ -173,13 +177,13 @@ export function arrange(li) {
   if (head?.classList.contains("day")) head.remove();
   const fresh = !prev || dayKey(new Date(prev.dataset.at)) !== dayKey(at);
   if (fresh) {
-    log.insertBefore(el("li", { className: "day", role: "separator" }, el("time", { dateTime: li.dataset.at }, dayName(at))), mark ?? li);
+    li.parentNode.insertBefore(el("li", { className: "day", role: "separator" }, el("time", { dateTime: li.dataset.at }, dayName(at))), mark ?? li);
   }
   li.classList.toggle("first", fresh || !!mark || prev.dataset.user !== li.dataset.user || at - new Date(prev.dataset.at) > GROUP_MS || !$(".quote", li).hidden);
 }
 
 export function arrangeAll() {
-  for (const li of list()) {
+  for (const li of [...list(), ...(notes ? list(notes) : [])]) {
     clock($("time", li));
     arrange(li);
   }

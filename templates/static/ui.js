@@ -25,7 +25,8 @@ export function renew() {
   return renewing;
 }
 
-// api calls the hub's REST interface; a refusal is an Error with code.
+// api calls the hub's REST interface; a refusal is an Error with code, status and
+// what else the hub says.
 export async function api(method, path, body, again = true) {
   const res = await fetch(page.base + path, {
     method,
@@ -36,7 +37,7 @@ export async function api(method, path, body, again = true) {
   });
   if (res.status === 401 && again && await renew().catch(() => false)) return api(method, path, body, false);
   const data = await res.json().catch(() => ({}));
-  if (!res.ok) throw Object.assign(new Error(data.detail || data.title || res.statusText), { code: data.code, status: res.status });
+  if (!res.ok) throw Object.assign(new Error(data.detail || data.title || res.statusText), { code: data.code, status: res.status, data });
   return data;
 }
 
@@ -86,7 +87,7 @@ export function connection(client) {
       timer = setInterval(() => { box.setAttribute("aria-live", "off"); show(); }, 500);
     }
     // A session that ended looks like a hub that is away: ask once.
-    if (tries === 3) api("GET", "/unread").catch((err) => {
+    if (tries === 3) api("GET", page.ticket ? `/tickets/${page.ticket}` : "/unread").catch((err) => {
       if (err.status !== 401) return;
       client.close();
       box.dataset.state = "closed";

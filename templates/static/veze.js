@@ -39,7 +39,7 @@ export function socketURL(base = "", loc = location) {
 export class VezeClient {
   #o; #on = new Map(); #rooms = new Map(); #refs = new Map(); #ref = 0;
   #ws = null; #state = "offline"; #want = false; #ready = false; #tries = 0; 
-  #timers = {}; #queue = []; #hint = 0; #epoch = ""; #busy = new Set();
+  #timers = {}; #queue = []; #hint = 0; #epoch = ""; #busy = new Set(); #watches = [];
 
   // Options: base, url, user (keeps unsent texts apart), token (function, for
   // pages without a cookie), renew (function: the session has ended; false when it
@@ -52,7 +52,7 @@ export class VezeClient {
   }
 
   // on registers a listener: state, hello, event, joined, reset, gone, presence,
-  // typing, unsent, bye. It returns a function that removes it.
+  // typing, unsent, bye, desk, board, watching. It returns a function that removes it.
   on(name, fn) {
     if (!this.#on.has(name)) this.#on.set(name, new Set());
     this.#on.get(name).add(fn);
@@ -107,6 +107,19 @@ export class VezeClient {
   leave(roomID) {
     this.#rooms.delete(roomID);
     this.#raw({ type: "leave", room_id: roomID });
+  }
+
+  // watch hears what happens to tickets and agents, or to one ticket, from now on:
+  // on("desk") and on("board"). The selector is that of the protocol: {topics} or
+  // {ticket_id}. on("watching") says with ok whether the hub tells, after each
+  // connection anew: what happened in between is not told.
+  watch(selector) {
+    this.#watches.push(selector);
+    if (this.#ready) this.#sendWatch(selector);
+  }
+
+  #sendWatch(selector) {
+    this.request({ type: "watch", ...selector }).then(() => true, () => false).then((ok) => this.#emit("watching", { ...selector, ok }));
   }
 
   // send queues a text and returns its nonce, or "" when the queue is full.
@@ -269,7 +282,10 @@ export class VezeClient {
         this.#emit("bye", f);
         return;
       case "presence": case "typing": return this.#emit(f.type, f);
-      default: if (f.seq && f.room_id) this.#event(f);
+      case "board": return this.#emit("board", f);
+      default:
+        if (/^(ticket|agent)\./.test(f.type)) this.#emit("desk", f); // some name a room, and are not of its chain
+        else if (f.seq && f.room_id) this.#event(f);
     }
   }
 
@@ -281,6 +297,7 @@ export class VezeClient {
     this.#setState("online");
     this.#emit("hello", f);
     this.#sendJoins([...this.#rooms.values()]);
+    for (const selector of this.#watches) this.#sendWatch(selector);
     for (const room of new Set(this.#queue.map((q) => q.room_id))) this.#flush(room);
   }
 

@@ -1,0 +1,419 @@
+package templates
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// InboxPage is what an agent works from.
+type InboxPage struct {
+	Page
+	Views   []vezechat.TicketView
+	View    vezechat.ViewID // the one that is shown; 0: none
+	Filter  vezechat.TicketFilter
+	Order   vezechat.TicketOrder
+	Status  string // as it was asked for: one status, or ""
+	Asked   url.Values
+	Tickets []vezechat.Ticket
+	More    bool
+	Clocks  map[vezechat.TicketID]vezechat.Clock // the one that ends next, as far as it is known
+	Queues  []vezechat.Queue
+	Agents  []vezechat.Agent
+	Self    *vezechat.Agent // nil: the viewer is no agent, and is offered nothing
+	Offers  []vezechat.Offer
+	Board   vezechat.Board
+}
+
+// Rail is what a page of the desk says of the viewer themselves.
+type Rail struct {
+	Page
+	Self   *vezechat.Agent
+	Offers []OfferView
+}
+
+// OfferView is an offer with the time that is left of it.
+type OfferView struct {
+	vezechat.Offer
+	Left Due
+}
+
+// Row is a ticket of a list.
+type Row struct {
+	vezechat.Ticket
+	Queue   string
+	Due     Due
+	Waiting string // how long its requester has waited for an answer, "": they do not
+}
+
+// Due is a time that something is promised by.
+type Due struct {
+	What string    // "first reply"
+	At   time.Time // zero: there is none
+	Warn time.Time // from when on it looks urgent
+	Kind string    // run, warn, late, paused, met
+	Text string    // "in 12 min"
+}
+
+type inboxView struct {
+	InboxPage
+	Rail   Rail
+	Rows   []Row
+	Boards []boardRow
+	Free   int
+	Data   pageData
+}
+
+type boardRow struct {
+	vezechat.QueueBoard
+	Oldest string
+	Wait   string // for who comes now
+	Kept   string // share of clocks that were met, "": none ended
+}
+
+// Inbox writes the desk's inbox.
+func (p *Pages) Inbox(w io.Writer, d InboxPage) error {
+	now := p.now()
+	v := inboxView{InboxPage: d, Rail: railOf(d.Page, d.Self, d.Offers, now), Data: pageData{Base: d.Base, Me: int64(d.Me.UserID), Handle: d.Me.Handle, Duty: onDuty(d.Self)}}
+	for _, t := range d.Tickets {
+		r := Row{Ticket: t, Queue: queueName(d.Queues, t.Queue), Waiting: waited(t.WaitingSince, now)}
+		if c, ok := d.Clocks[t.ID]; ok {
+			r.Due = dueOf(c, now)
+		}
+		v.Rows = append(v.Rows, r)
+	}
+	for _, b := range d.Board.Queues {
+		r := boardRow{QueueBoard: b, Oldest: waited(b.Oldest, now), Wait: waitRange(b.Soon, b.Late)}
+		if n := b.Met + b.Breached; n > 0 {
+			r.Kept = strconv.Itoa(100*b.Met/n) + " %"
+		}
+		v.Boards = append(v.Boards, r)
+	}
+	v.Free = max(0, d.Board.Capacity-d.Board.Used)
+	return p.write(w, "inbox", v)
+}
+
+func railOf(page Page, self *vezechat.Agent, offers []vezechat.Offer, now time.Time) Rail {
+	r := Rail{Page: page, Self: self}
+	for _, o := range offers {
+		r.Offers = append(r.Offers, OfferView{o, Due{What: "offer", At: o.ExpiresAt, Warn: o.ExpiresAt.Add(-10 * time.Second), Kind: "run", Text: dueIn(o.ExpiresAt, now)}})
+	}
+	return r
+}
+
+func onDuty(a *vezechat.Agent) bool { return a != nil && a.Status != vezechat.AgentOffline }
+
+// Title is what the list shows.
+func (d InboxPage) Title() string {
+	for _, v := range d.Views {
+		if v.ID == d.View {
+			return v.Name
+		}
+	}
+	if len(d.Asked) > 0 {
+		return "Found"
+	}
+	return "All tickets"
+}
+
+// NextPage is the address of the tickets behind these.
+func (d InboxPage) NextPage() string {
+	q := url.Values{}
+	for k, vs := range d.Asked {
+		q[k] = vs
+	}
+	if n := len(d.Tickets); n > 0 {
+		q.Set("after", d.Tickets[n-1].ID.String())
+	}
+	return d.Base + "/inbox?" + q.Encode()
+}
+
+// FilterJSON is the filter as a view keeps it.
+func (d InboxPage) FilterJSON() (string, error) {
+	b, err := json.Marshal(d.Filter)
+	return string(b), err
+}
+
+// Tag is the tag that is asked for.
+func (d InboxPage) Tag() string { return strings.Join(d.Filter.Tags, ", ") }
+
+// Assignee is who is asked for, as the form says it.
+func (d InboxPage) Assignee() string { return d.Asked.Get("assignee") }
+
+// TicketPage is a ticket as the desk works on it.
+type TicketPage struct {
+	Page
+	Ticket    vezechat.Ticket
+	Epoch     string
+	Public    Thread
+	Notes     Thread
+	ShowNotes bool
+	Draft     string             // what was typed into the reply that was not sent
+	NoteDraft string             // likewise
+	Missed    int                // messages that came while the draft was written
+	Read      vezechat.MessageID // the last message before those
+	Nonce     string
+	MayReply  string // why not; "": they may
+	Self      *vezechat.Agent
+	Offers    []vezechat.Offer
+	Attending []vezechat.Attendance
+	Queues    []vezechat.Queue
+	Agents    []vezechat.Agent
+	Skills    []vezechat.Skill
+	Macros    []vezechat.Macro
+	Fields    []vezechat.TicketField
+	Clocks    []vezechat.Clock
+	Links     []vezechat.TicketLink
+	Watchers  []vezechat.User
+	History   []vezechat.TicketChange
+	Why       *vezechat.Why // nil: it has an agent, or there is nothing to say
+}
+
+// Thread is a room's messages.
+type Thread struct {
+	Room     vezechat.RoomID
+	Messages []vezechat.Message
+	More     bool
+	Head     vezechat.Seq
+}
+
+type ticketView struct {
+	TicketPage
+	Rail      Rail
+	Views     []messageView // of the public room
+	NoteViews []messageView
+	Queue     string
+	Dues      []Due
+	Changes   []changeView
+	Reasons   []reasonView
+	WhyText   string
+	Others    []vezechat.Attendance
+	Watching  bool
+	Moves     []moveView
+	Customs   []customView
+	Blank     messageView
+	Data      pageData
+	MaxText   int
+}
+
+type moveView struct {
+	Move  vezechat.Move
+	Label string
+	Wake  bool // it may have a time at which the ticket is open again
+}
+
+type changeView struct {
+	At   time.Time
+	Who  string
+	What string
+	Why  string
+	More []string
+}
+
+type reasonView struct {
+	Agent  string
+	Reason string
+}
+
+type customView struct {
+	vezechat.TicketField
+	Value string
+}
+
+// Ticket writes a ticket for the desk.
+func (p *Pages) Ticket(w io.Writer, d TicketPage) error {
+	now := p.now()
+	t := d.Ticket
+	v := ticketView{
+		TicketPage: d, Rail: railOf(d.Page, d.Self, d.Offers, now), Queue: queueName(d.Queues, t.Queue), MaxText: vezechat.MaxText, Moves: movesOf(t.Status),
+		Blank: messageView{Page: d.Page, Initial: "?", First: true, Plain: true},
+		Data: pageData{
+			Base: d.Base, Me: int64(d.Me.UserID), Handle: d.Me.Handle, Epoch: d.Epoch, Room: int64(t.Room), Head: uint64(d.Public.Head), MaxText: vezechat.MaxText,
+			Ticket: int64(t.ID), Notes: int64(t.NotesRoom), NotesHead: uint64(d.Notes.Head), Desk: true, Duty: onDuty(d.Self), More: d.Public.More, Live: true,
+		},
+	}
+	var err error
+	if v.Views, err = p.thread(d.Page, d.Public, true, d.Read); err != nil {
+		return err
+	}
+	if v.NoteViews, err = p.thread(d.Page, d.Notes, false, 0); err != nil {
+		return err
+	}
+	for _, c := range d.Clocks {
+		if c.State != vezechat.ClockCancelled {
+			v.Dues = append(v.Dues, dueOf(c, now))
+		}
+	}
+	for _, c := range slices.Backward(d.History) {
+		v.Changes = append(v.Changes, d.change(c))
+	}
+	v.why()
+	for _, a := range d.Attending {
+		if a.UserID != d.Me.UserID {
+			v.Others = append(v.Others, a)
+		}
+	}
+	v.Watching = slices.ContainsFunc(d.Watchers, func(u vezechat.User) bool { return u.ID == d.Me.UserID })
+	v.Customs = customsOf(d.Fields, t.Custom)
+	return p.write(w, "ticket", v)
+}
+
+// thread is a room's messages as a ticket's page shows them: nothing is done to them
+// there.
+func (p *Pages) thread(page Page, t Thread, public bool, read vezechat.MessageID) ([]messageView, error) {
+	room := RoomPage{Page: page, Room: vezechat.Room{ID: t.Room}}
+	var out []messageView
+	var prev *vezechat.Message
+	for i := range t.Messages {
+		m, err := p.messageView(room, prev, t.Messages[i])
+		if err != nil {
+			return nil, err
+		}
+		m.Plain, m.Team = true, public && slices.ContainsFunc(m.Flags, func(f string) bool { return f == vezechat.FlagStaff || f == vezechat.FlagBot })
+		if read > 0 && m.ID > read {
+			m.New, m.First, read = true, true, 0
+		}
+		out = append(out, m)
+		prev = &t.Messages[i]
+	}
+	return out, nil
+}
+
+// LastSeq is the last message that the page shows: an answer is compared with it.
+func (d TicketPage) LastSeq() vezechat.MessageID {
+	if n := len(d.Public.Messages); n > 0 {
+		return d.Public.Messages[n-1].ID
+	}
+	return 0
+}
+
+// Closed reports whether the ticket is done for good.
+func (d TicketPage) Closed() bool { return d.Ticket.Status == vezechat.StatusClosed }
+
+// movesOf are the moves that a person of the desk may make, those they make most
+// first.
+func movesOf(s vezechat.Status) []moveView {
+	var out []moveView
+	for _, m := range []moveView{
+		{vezechat.MoveSolve, "Solve", false}, {vezechat.MoveReopen, "Open again", false}, {vezechat.MoveResume, "Go on now", false},
+		{vezechat.MoveWait, "Wait for the requester", true}, {vezechat.MoveHold, "Put on hold", true}, {vezechat.MoveSpam, "Spam", false},
+	} {
+		to, err := s.Transition(m.Move, vezechat.PartyStaff)
+		if err == nil && (to != s || m.Wake) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// MacroText is what a macro does besides its text.
+func MacroText(m vezechat.Macro) string {
+	if len(m.Actions) == 0 {
+		return m.Name
+	}
+	return m.Name + " (" + strconv.Itoa(len(m.Actions)) + " actions)"
+}
+
+func queueName(list []vezechat.Queue, id vezechat.QueueID) string {
+	for _, q := range list {
+		if q.ID == id {
+			return q.Name
+		}
+	}
+	if id == 0 {
+		return ""
+	}
+	return fmt.Sprintf("queue %d", id)
+}
+
+func agentName(list []vezechat.Agent, id vezechat.UserID) string {
+	for _, a := range list {
+		if a.ID == id {
+			return a.Handle
+		}
+	}
+	return "user " + id.String()
+}
+
+// why says in words what routing has found.
+func (v *ticketView) why() {
+	w := v.Why
+	if w == nil {
+		return
+	}
+	switch {
+	case w.State == vezechat.ItemNone && v.Ticket.Queue == 0:
+		v.WhyText = "It is in no queue: nobody is asked. Give it to a queue, or take it."
+	case w.State == vezechat.ItemNone:
+		v.WhyText = "It waits for somebody else, so nobody is asked now."
+	case w.State == vezechat.ItemOffered:
+		v.WhyText = "It is offered to " + agentName(v.Agents, w.Agent) + " just now."
+	case w.State == vezechat.ItemAssigned:
+		v.WhyText = agentName(v.Agents, w.Agent) + " has it."
+	case w.Agent != 0:
+		v.WhyText = "It goes to " + agentName(v.Agents, w.Agent) + " next."
+	case len(w.Verdicts) == 0:
+		v.WhyText = "Nobody is in its queue."
+	default:
+		v.WhyText = "Nobody in its queue may take it now."
+	}
+	for _, x := range w.Verdicts {
+		v.Reasons = append(v.Reasons, reasonView{agentName(v.Agents, x.Agent), v.reason(x)})
+	}
+}
+
+func (v *ticketView) reason(x vezechat.Verdict) string {
+	switch x.Reason {
+	case "":
+		return "may take it"
+	case "not_in_queue":
+		return "is not in its queue"
+	case "cannot_reply":
+		return "may not reply"
+	case "not_online":
+		return "is " + strings.ReplaceAll(string(x.Status), "_", " ")
+	case "held":
+		return "another one is asked first, until " + clock(x.Until)
+	case "excluded":
+		return "let it pass, and is not asked again before " + clock(x.Until)
+	case "tier_closed":
+		return fmt.Sprintf("is of tier %d, and tier %d is asked now", x.Have, x.Want)
+	case "skill":
+		name := fmt.Sprintf("skill %d", x.Skill)
+		for _, k := range v.Skills {
+			if k.ID == x.Skill {
+				name = k.Name
+			}
+		}
+		return fmt.Sprintf("has %s at level %d of %d", name, x.Have, x.Want)
+	case "capacity":
+		return fmt.Sprintf("has %d units free of the %d that it takes", x.Have, x.Want)
+	}
+	return string(x.Reason)
+}
+
+// What forms of the desk offer.
+var (
+	allStatuses   = []vezechat.Status{vezechat.StatusNew, vezechat.StatusOpen, vezechat.StatusPending, vezechat.StatusOnHold, vezechat.StatusSolved, vezechat.StatusClosed}
+	allPriorities = []vezechat.Priority{vezechat.PriorityUrgent, vezechat.PriorityHigh, vezechat.PriorityNormal, vezechat.PriorityLow}
+	allOrders     = []vezechat.TicketOrder{vezechat.OrderNewest, vezechat.OrderUpdated, vezechat.OrderWaiting}
+)
+
+// Statuses are what the filter offers.
+func (InboxPage) Statuses() []vezechat.Status { return allStatuses }
+
+// Priorities are what the filter and the bulk bar offer.
+func (InboxPage) Priorities() []vezechat.Priority { return allPriorities }
+
+// Orders are what the list offers.
+func (InboxPage) Orders() []vezechat.TicketOrder { return allOrders }
+
+// Priorities are what a ticket may have.
+func (TicketPage) Priorities() []vezechat.Priority { return allPriorities }
