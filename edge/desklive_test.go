@@ -48,7 +48,7 @@ func newLiveWorld(t *testing.T) *liveWorld {
 	w.pool, err = pgxpool.New(t.Context(), url)
 	must(t, err)
 	t.Cleanup(w.pool.Close)
-	s, err := svc.Serve(w.bus, "1.0.0", 8, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store})
+	s, err := svc.Serve(w.bus, "1.0.0", 8, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store})
 	must(t, err)
 	t.Cleanup(s.Close)
 	w.Client = svc.NewClient(w.bus)

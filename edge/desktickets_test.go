@@ -142,7 +142,7 @@ func TestDesk_BrowsersAreSentOn(t *testing.T) {
 		{"/tickets/1/assign", `{"assignee_id":"me"}`, "/tickets/1", staff},
 		{"/tickets/1/transition", `{"move":"solve"}`, "/tickets/1", staff},
 		{"/tickets/1/rate", `{"score":4}`, "/tickets/1", hers},
-		{"/views", `{"name":"v"}`, "/views", staff},
+		{"/views", `{"name":"v"}`, "/inbox", staff},
 	} {
 		a := d.must(303, "POST", tt.path, tt.who, tt.body)
 		if got := a.header.Get("Location"); got != tt.to {

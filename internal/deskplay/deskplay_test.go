@@ -71,7 +71,7 @@ func hub(t *testing.T) (Hub, *pgxpool.Pool) {
 	for range 2 {
 		run("routing", routing.New(routing.Config{Store: store, Wakes: b}).Run)
 	}
-	s, err := svc.Serve(b, "1.0.0", 16, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store})
+	s, err := svc.Serve(b, "1.0.0", 16, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store})
 	if err != nil {
 		t.Fatal(err)
 	}
