@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"time"
+
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
@@ -30,3 +32,6 @@ func (e *Edge) MountPanic() {
 
 // Sockets is how many are open.
 func (e *Edge) Sockets() int64 { return e.sockets.Load() }
+
+// DutyAt beats the sessions that are due at a time.
+func (e *Edge) DutyAt(at time.Time) { e.duty.turn(e.base, at) }
