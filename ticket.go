@@ -103,7 +103,11 @@ func (s Status) Transition(m Move, by Party) (Status, error) {
 			return t.to, nil
 		}
 	}
-	return s, Errorf(CodeBadTransition, "a ticket that is %s cannot %s (asked by the %s)", s, m, by)
+	shown := s
+	if by == PartyRequester && s == StatusOnHold { // which they do not learn, see ForRequester
+		shown = StatusOpen
+	}
+	return s, Errorf(CodeBadTransition, "a ticket that is %s cannot %s (asked by the %s)", shown, m, by)
 }
 
 // Priority is how much a ticket matters.

@@ -106,7 +106,13 @@ func (t Ticket) ForRequester() Ticket {
 	if t.Status == StatusOnHold {
 		t.Status = StatusOpen
 	}
-	t.NotesRoom, t.Tags, t.Custom, t.Needs, t.WakeAt = 0, nil, nil, nil, time.Time{}
+	t.NotesRoom, t.Tags, t.Custom, t.Needs, t.WakeAt, t.SilentAt = 0, nil, nil, nil, time.Time{}, time.Time{}
+	if t.SolvedBy != t.Requester {
+		t.SolvedBy = 0
+	}
+	if t.CloseReason == CloseSpam {
+		t.CloseReason = ""
+	}
 	return t
 }
 

@@ -143,6 +143,11 @@ func (e *Edge) openGuest(c *fiber.Ctx, r vezechat.OpenSupport) error {
 	if err != nil {
 		return err
 	}
+	if cookie := c.Cookies(cookieSession); cookie != "" {
+		if _, err := e.cfg.Sessions.Resume(cookie); err != nil { // it has ended, and would hide the guest's
+			e.setCookie(c, cookieSession, "", time.Unix(0, 0))
+		}
+	}
 	if wantsPage(c) {
 		return redirect(c, "/support")
 	}

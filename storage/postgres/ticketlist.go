@@ -183,6 +183,15 @@ func (s *Store) Tickets(ctx context.Context, q vezechat.TicketQuery) (vezechat.T
 		own := asRequester(f, q.Caller)
 		c.filter(&own, q.Caller)
 	}
+	if q.After != 0 && !q.Caller.Desk() { // a place in the list is one of theirs
+		_, err := s.seenTicket(ctx, s.pool, vezechat.TicketRef{Caller: q.Caller, TicketID: q.After})
+		switch {
+		case vezechat.CodeOf(err) == vezechat.CodeNotFound:
+			return vezechat.TicketPage{Tickets: []vezechat.Ticket{}}, nil
+		case err != nil:
+			return vezechat.TicketPage{}, translate(err)
+		}
+	}
 	order, err := c.order(&q)
 	if err != nil {
 		return vezechat.TicketPage{}, err

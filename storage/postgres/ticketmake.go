@@ -73,6 +73,9 @@ func shownTo(t vezechat.Ticket, c vezechat.Caller) vezechat.Ticket {
 	if c.Desk() {
 		return t
 	}
+	if t.Requester != c.UserID { // who sees it since it was merged into another's
+		t.GuestName, t.GuestEmail = "", ""
+	}
 	return t.ForRequester()
 }
 

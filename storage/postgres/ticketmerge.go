@@ -59,6 +59,8 @@ func (s *Store) MergeTicket(ctx context.Context, r vezechat.MergeTicket) (t veze
 func merge(ctx context.Context, gone, kept *work, r vezechat.MergeTicket) error {
 	other := gone.t.Requester != kept.t.Requester
 	switch {
+	case gone.t.Guest:
+		return vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the other: merge the other into it")
 	case kept.t.Status == vezechat.StatusClosed:
 		return vezechat.Errorf(vezechat.CodeConflict, "into: that ticket is closed")
 	case other && !r.Share:
