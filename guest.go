@@ -1,6 +1,7 @@
 package vezechat
 
 import (
+	"cmp"
 	"context"
 	"net/mail"
 	"strings"
@@ -110,11 +111,14 @@ func CheckSupport(r OpenSupport) (OpenSupport, error) {
 		return r, err
 	}
 	if strings.TrimSpace(r.Subject) == "" {
-		r.Subject = beginning(r.Text)
+		r.Subject = cmp.Or(beginning(r.Text), "A conversation")
 	}
 	r.Subject, err = CheckSubject(r.Subject)
 	return r, err
 }
+
+// marks are those of messages that are no part of what is said.
+var marks = strings.NewReplacer("**", "", "`", "")
 
 // maxBeginning is how many characters of a message make a subject.
 const maxBeginning = 80
@@ -122,6 +126,7 @@ const maxBeginning = 80
 // beginning is the first line of a text, shortened to make a subject.
 func beginning(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	line = marks.Replace(line)
 	line = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
@@ -131,5 +136,5 @@ func beginning(text string) string {
 	if runes := []rune(line); len(runes) > maxBeginning {
 		return strings.TrimSpace(string(runes[:maxBeginning-1])) + "…"
 	}
-	return line
+	return strings.TrimSpace(line)
 }

@@ -27,12 +27,12 @@ func newPages(t testing.TB) *Pages {
 func renderAll(t testing.TB, p *Pages, s string) map[string]string {
 	t.Helper()
 	rooms, room, signin, oops := sampleFill(s)
-	return renderEach(t, map[string]func(io.Writer) error{
-		"rooms":  func(w io.Writer) error { return p.Rooms(w, rooms) },
-		"room":   func(w io.Writer) error { return p.Room(w, room) },
-		"signin": func(w io.Writer) error { return p.SignIn(w, signin) },
-		"error":  func(w io.Writer) error { return p.Error(w, oops) },
-	})
+	pages := newSampleDesk(s).render(p)
+	pages["rooms"] = func(w io.Writer) error { return p.Rooms(w, rooms) }
+	pages["room"] = func(w io.Writer) error { return p.Room(w, room) }
+	pages["signin"] = func(w io.Writer) error { return p.SignIn(w, signin) }
+	pages["error"] = func(w io.Writer) error { return p.Error(w, oops) }
+	return renderEach(t, pages)
 }
 
 func renderEach(t testing.TB, fns map[string]func(io.Writer) error) map[string]string {
@@ -126,7 +126,7 @@ func assertPolicy(t *testing.T, name, page string) {
 			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key == "srcdoc" {
 				t.Errorf("%s: <%s %s=%q>", name, tok.Data, a.Key, a.Val)
 			}
-			if (a.Key == "href" || a.Key == "src" || a.Key == "action") && strings.HasPrefix(strings.ToLower(strings.TrimSpace(a.Val)), "javascript:") {
+			if (a.Key == "href" || a.Key == "src" || a.Key == "action" || a.Key == "formaction") && strings.HasPrefix(strings.ToLower(strings.TrimSpace(a.Val)), "javascript:") {
 				t.Errorf("%s: <%s %s=%q>", name, tok.Data, a.Key, a.Val)
 			}
 		}
@@ -155,7 +155,7 @@ func assertBase(t *testing.T, name, page string) {
 		}
 		tok := z.Token()
 		for _, a := range tok.Attr {
-			if a.Key != "href" && a.Key != "src" && a.Key != "action" || strings.HasPrefix(a.Val, "#") || strings.HasPrefix(a.Val, "http") {
+			if a.Key != "href" && a.Key != "src" && a.Key != "action" && a.Key != "formaction" || strings.HasPrefix(a.Val, "#") || strings.HasPrefix(a.Val, "http") {
 				continue
 			}
 			if !strings.HasPrefix(a.Val, "/proxy/chat/") {

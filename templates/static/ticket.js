@@ -187,7 +187,6 @@ document.addEventListener("submit", (e) => {
   wake.type = "hidden";
   wake.value = utc;
 });
-for (const small of $$("form small")) if (small.textContent.startsWith("(UTC;")) small.textContent = "(empty: when they write)";
 
 arrangeAll();
 connection(client);
