@@ -46,6 +46,7 @@ fmt: # Fail when a file is not formatted
 
 vet:
 	$(GO) vet -race ./...
+	cd internal/idp && $(GO) vet ./...
 
 check: test lint ## Run the tests and the linters
 

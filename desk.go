@@ -34,24 +34,28 @@ const (
 type PutCalendar struct {
 	Caller   Caller   `json:"caller"`
 	Calendar Calendar `json:"calendar"`
+	Key      string   `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutPolicy makes a policy, when it has no id, or changes one.
 type PutPolicy struct {
 	Caller Caller `json:"caller"`
 	Policy Policy `json:"policy"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutSkill makes a skill, when it has no id, or gives it another name.
 type PutSkill struct {
 	Caller Caller `json:"caller"`
 	Skill  Skill  `json:"skill"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutQueue makes a queue, when it has no id, or changes one.
 type PutQueue struct {
 	Caller Caller `json:"caller"`
 	Queue  Queue  `json:"queue"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // PutAgent makes somebody an agent, or says what they can do. Their status stays.
@@ -126,6 +130,14 @@ func (r *AgentBeat) Validate() error {
 		return Errorf(CodeBadRequest, "session, node: names of at most %d bytes", maxSession)
 	}
 	return nil
+}
+
+// DeskEventQuery asks for events of tickets and agents, of one ticket or of the desk.
+type DeskEventQuery struct {
+	Caller   Caller   `json:"caller"`
+	TicketID TicketID `json:"ticket_id,omitempty"` // 0: of all, for the desk
+	After    Seq      `json:"after"`
+	Limit    int      `json:"limit"`
 }
 
 // OfferState is what came of an offer.
@@ -285,7 +297,8 @@ type DeskState struct {
 // Settings are changed with chat.admin and read by the desk (Caller.Desk), which also
 // sets its own status and answers its own offers. CodeForbidden: the scope is
 // missing; CodeNotFound: there is no such thing; CodeConflict: the name is taken, or
-// what is to be deleted is in use; CodeTooLarge: there are too many of it.
+// what is to be deleted is in use; CodeTooLarge: there are too many of it. What is made
+// with a Key that was used for its like is what was made at first.
 type DeskService interface {
 	// Calendars lists the calendars by name.
 	Calendars(ctx context.Context, c Caller) ([]Calendar, error)
@@ -341,4 +354,11 @@ type DeskService interface {
 	TicketClocks(ctx context.Context, q TicketRef) ([]Clock, error)
 	// Board is the desk as a whole, for the desk.
 	Board(ctx context.Context, c Caller) (Board, error)
+	// DeskEvents returns the events of tickets and agents after a place, oldest
+	// first, as far as storage has got; Prev is the event before it of the same
+	// ticket or agent. Others than the desk ask for a ticket that is theirs to see, and
+	// get what Event.ForRequester leaves, with a Prev that they were shown or 0.
+	// The desk's scope is all that it asks of a caller without UserID: an edge reads
+	// once for all whom it has asked who they are.
+	DeskEvents(ctx context.Context, q DeskEventQuery) (EventPage, error)
 }

@@ -1,6 +1,7 @@
 package vezechat_test
 
 import (
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -130,4 +131,53 @@ func TestDocs_ProtocolIsWhole(t *testing.T) {
 			t.Errorf("docs/data.md does not explain the event %s", e)
 		}
 	}
+}
+
+// Every call of the desk is in its manual, as a command; a test in internal/e2e runs
+// them.
+func TestDocs_DeskIsWhole(t *testing.T) {
+	t.Parallel()
+	var api struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(read(t, "edge/openapi.json")), &api); err != nil {
+		t.Fatal(err)
+	}
+	shown := commands(read(t, "docs/desk.md"))
+	calls := 0
+	for path, item := range api.Paths {
+		for method, raw := range item {
+			var op struct{ Tags []string }
+			if json.Unmarshal(raw, &op) != nil || !slices.ContainsFunc(op.Tags, func(tag string) bool { return tag == "tickets" || tag == "desk" || tag == "settings" }) {
+				continue
+			}
+			calls++
+			call := regexp.MustCompile("^" + strings.ToUpper(method) + " " + regexp.MustCompile(`\{[a-z]+\}`).ReplaceAllString(path, `[^/]+`) + "$")
+			if !slices.ContainsFunc(shown, call.MatchString) {
+				t.Errorf("docs/desk.md has no command for %s %s", strings.ToUpper(method), path)
+			}
+		}
+	}
+	if calls < 60 {
+		t.Errorf("%d calls: this test looks in the wrong place", calls)
+	}
+}
+
+// commands are the calls of a manual's curl commands, as "POST /tickets/1/assign".
+func commands(manual string) (out []string) {
+	for _, c := range strings.Split(strings.ReplaceAll(manual, "\\\n", " "), "curl -s ")[1:] {
+		line, _, _ := strings.Cut(c, "\n")
+		path := regexp.MustCompile(`\$HUB([^ "?]+)`).FindStringSubmatch(line)
+		if path == nil {
+			continue
+		}
+		method := "GET"
+		if m := regexp.MustCompile(`-X ([A-Z]+)`).FindStringSubmatch(line); m != nil {
+			method = m[1]
+		} else if strings.Contains(line, " -d ") {
+			method = "POST"
+		}
+		out = append(out, method+" "+path[1])
+	}
+	return out
 }

@@ -40,6 +40,7 @@ type TicketView struct {
 type PutTicketView struct {
 	Caller Caller     `json:"caller"`
 	View   TicketView `json:"view"`
+	Key    string     `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // ViewRef names a view.
@@ -158,6 +159,7 @@ func (m *Macro) Validate() error {
 type PutMacro struct {
 	Caller Caller `json:"caller"`
 	Macro  Macro  `json:"macro"`
+	Key    string `json:"key,omitempty"` // idempotency key of the caller, for making one
 }
 
 // MacroRef names a macro.

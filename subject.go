@@ -9,6 +9,15 @@ const (
 	// StreamDLQ keeps what a consumer could not digest, with the reason.
 	StreamDLQ = "DLQ"
 
+	// StreamGame keeps what game servers say until the bridge has taken it.
+	StreamGame = "GAME"
+	// SubjectGames is what StreamGame stores: veze.game.<game>.<match>.
+	SubjectGames = "veze.game.*.*"
+	// GameSubjects is what game servers publish below.
+	GameSubjects = "veze.game"
+	// BucketLease has who of several processes does what only one may.
+	BucketLease = "VEZE_LEASE"
+
 	// SubjectRooms, SubjectTickets and SubjectAgents are what StreamChat stores.
 	SubjectRooms   = "veze.room.*"
 	SubjectTickets = "veze.ticket.*"
@@ -23,6 +32,10 @@ const (
 	// of every room.
 	SubjectLiveRooms = "veze.live.room.*"
 	SubjectSoftRooms = "veze.soft.room.*"
+	// SubjectLiveTickets and SubjectLiveAgents are where the stored events of every
+	// ticket and agent are heard at once.
+	SubjectLiveTickets = "veze.live.ticket.*"
+	SubjectLiveAgents  = "veze.live.agent.*"
 	// SubjectDLQ is what StreamDLQ stores.
 	SubjectDLQ = "veze.dlq.>"
 
@@ -36,6 +49,8 @@ const (
 	prefixRoom     = "veze.room."
 	prefixTicket   = "veze.ticket."
 	prefixAgent    = "veze.agent."
+	prefixLog      = "veze."
+	prefixLive     = "veze.live."
 	prefixLiveRoom = "veze.live.room."
 	prefixSoft     = "veze.soft.room."
 	prefixHeard    = "veze.*.room."
@@ -43,6 +58,7 @@ const (
 	prefixDLQ      = "veze.dlq."
 	prefixBeat     = "veze.hb."
 	prefixWake     = "veze.wake."
+	prefixGame     = GameSubjects + "."
 )
 
 // RoomSubject is where a room's events are published to the log.
@@ -91,6 +107,9 @@ func DLQSubject(consumer, subject string) string {
 	if id, ok := AgentOfSubject(subject); ok {
 		return dlq + string(TopicAgent) + "." + id.String()
 	}
+	if game, match, ok := GameOfSubject(subject); ok {
+		return dlq + "game." + game + "." + match
+	}
 	room, _ := RoomOfSubject(subject)
 	return dlq + room.String()
 }
@@ -114,6 +133,12 @@ func RoomOfSubject(subject string) (id RoomID, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// LogSubject returns where in the log what is heard at a live subject is stored.
+func LogSubject(live string) (subject string, ok bool) {
+	rest, ok := strings.CutPrefix(live, prefixLive)
+	return prefixLog + rest, ok
 }
 
 // TicketOfSubject returns the ticket of a log subject.

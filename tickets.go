@@ -204,13 +204,15 @@ type TicketService interface {
 
 	// TicketViews lists the caller's views and everybody's, with counts.
 	TicketViews(ctx context.Context, c Caller) ([]TicketView, error)
-	// PutTicketView makes a view, when it has no id, or changes one.
+	// PutTicketView makes a view, when it has no id, or changes one. A repeated Key
+	// returns the one made at first.
 	PutTicketView(ctx context.Context, r PutTicketView) (TicketView, error)
 	// DeleteTicketView takes a view away.
 	DeleteTicketView(ctx context.Context, r ViewRef) error
 	// Macros lists the macros that the caller may use.
 	Macros(ctx context.Context, c Caller) ([]Macro, error)
-	// PutMacro makes a macro, when it has no id, or changes one.
+	// PutMacro makes a macro, when it has no id, or changes one. A repeated Key
+	// returns the one made at first.
 	PutMacro(ctx context.Context, r PutMacro) (Macro, error)
 	// DeleteMacro takes a macro away.
 	DeleteMacro(ctx context.Context, r MacroRef) error

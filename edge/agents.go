@@ -14,7 +14,7 @@ func (e *Edge) agentRoutes() {
 	e.app.Get("/offers", e.reads(e.listOffers))
 	e.app.Post("/offers/:offer/accept", e.works(e.answerOffer(true)))
 	e.app.Post("/offers/:offer/decline", e.works(e.answerOffer(false)))
-	e.app.Get("/board", e.reads(e.board))
+	e.app.Get("/board", e.reads(e.showBoard))
 }
 
 func (e *Edge) myStatus(c *fiber.Ctx, s Session) error {
@@ -99,7 +99,7 @@ func (e *Edge) answerOffer(accept bool) handler {
 	}
 }
 
-func (e *Edge) board(c *fiber.Ctx, s Session) error {
+func (e *Edge) showBoard(c *fiber.Ctx, s Session) error {
 	b, err := e.cfg.Desk.Board(c.UserContext(), s.Caller)
 	if err != nil {
 		return err

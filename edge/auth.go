@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -54,25 +53,22 @@ func (e *Edge) identify(c *fiber.Ctx) (Session, error) {
 		}
 		return e.Authenticate(c.UserContext(), strings.TrimSpace(token))
 	}
-	var refused error
-	if cookie := c.Cookies(cookieSession); cookie != "" {
+	if cookie := c.Cookies(cookieSession); cookie != "" { // also when it has ended: it may be renewed
 		sealed, err := e.cfg.Sessions.Resume(cookie)
-		if err == nil {
-			return e.sessionOf(sealed), nil
+		if err != nil {
+			return Session{}, err
 		}
-		refused = err
+		return e.sessionOf(sealed), nil
 	}
-	if cookie := c.Cookies(cookieGuest); cookie != "" {
-		sealed, err := e.cfg.Sessions.ResumeGuest(cookie)
-		if err == nil {
-			return e.sessionOf(sealed), nil
-		}
-		refused = cmp.Or(refused, err)
+	cookie := c.Cookies(cookieGuest)
+	if cookie == "" {
+		return Session{}, vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
 	}
-	if refused == nil {
-		refused = vezechat.Errorf(vezechat.CodeUnauthorized, "sign in first")
+	sealed, err := e.cfg.Sessions.ResumeGuest(cookie)
+	if err != nil {
+		return Session{}, err
 	}
-	return Session{}, refused
+	return e.sessionOf(sealed), nil
 }
 
 func (e *Edge) sessionOf(s identity.Session) Session {
@@ -283,8 +279,17 @@ func scopesOf(roles []string) (vezechat.Scopes, error) {
 // its end for whoever copied it: the hub holds no sessions.
 func (e *Edge) signOut(c *fiber.Ctx, _ Session) error {
 	e.setCookie(c, cookieSession, "", time.Unix(0, 0))
-	if wantsPage(c) {
-		return redirect(c, "/")
+	to := ""
+	if e.cfg.SignIn != nil {
+		to = e.partFrom(c)
 	}
-	return c.SendStatus(http.StatusNoContent)
+	switch {
+	case !wantsPage(c):
+		return c.SendStatus(http.StatusNoContent)
+	case to != "":
+		return redirectAway(c, to)
+	case e.cfg.SignIn != nil:
+		return redirect(c, "/auth/signedout")
+	}
+	return redirect(c, "/")
 }

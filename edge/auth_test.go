@@ -298,6 +298,15 @@ func TestPages_FormsAndErrors(t *testing.T) {
 	if c := a.header.Get("Set-Cookie"); !strings.Contains(c, "veze_flash=;") {
 		t.Errorf("the flash stays: %q", c)
 	}
+	h.Set("Referer", "http://example.com/rooms/2")
+	ended := w.do("POST", "/rooms/2/messages", with(with(h, "Cookie", "veze_session=x"), "Content-Type", formType), form("text", "typed before"))
+	if ended.status != 303 || ended.header.Get("Location") != "/auth/signin?next=%2Frooms%2F2" {
+		t.Errorf("a form after the session's end: %d %q", ended.status, ended.header.Get("Location"))
+	}
+	flash, _, _ = strings.Cut(ended.header.Get("Set-Cookie"), ";")
+	if a := w.do("GET", "/rooms/2", with(h, "Cookie", h.Get("Cookie")+"; "+flash), ""); !strings.Contains(a.body, "typed before") {
+		t.Error("what was typed is lost with the session")
+	}
 	for _, tc := range []struct{ path, body, want string }{
 		{"/rooms/1/join", "", "/rooms/1"},
 		{"/rooms/1/leave", "", "/rooms"},

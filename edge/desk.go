@@ -119,6 +119,9 @@ func pathID(c *fiber.Ctx, name, noun string) (int64, error) {
 	return n, nil
 }
 
+// handleMe is how callers name themselves.
+const handleMe = "@me"
+
 // someone reads who is meant: "me", an id or a handle; 0 when nobody is named.
 // CodeBadRequest: there is no such user.
 func (e *Edge) someone(c *fiber.Ctx, s Session, p *params, name string) (vezechat.UserID, error) {
@@ -126,7 +129,7 @@ func (e *Edge) someone(c *fiber.Ctx, s Session, p *params, name string) (vezecha
 	switch {
 	case p.Err() != nil || q.Handle == "":
 		return q.ID, p.Err()
-	case q.Handle == "@me":
+	case q.Handle == handleMe:
 		return s.Caller.UserID, nil
 	}
 	u, err := e.cfg.Users.User(c.UserContext(), q)

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -35,9 +36,9 @@ func TestDesk_TicketIsMadeWorkedOnAndDone(t *testing.T) {
 	if tk.Subject != "My ship is gone" || tk.Queue == 0 || tk.Status != vezechat.StatusNew {
 		t.Errorf("%+v", tk)
 	}
-	d.must(200, "PATCH", at, staff, `{"priority":"high","version":1}`)
+	d.until("the first message is heard", func() bool { tk = ticketIn(t, d.do("GET", at, staff, "")); return tk.LastMsgSeq > 0 })
+	d.must(200, "PATCH", at, staff, fmt.Sprintf(`{"priority":"high","version":%d}`, tk.Version))
 	d.must(200, "POST", at+"/assign", staff, `{"assignee_id":"me"}`)
-	d.until("the first message is heard", func() bool { return ticketIn(t, d.do("GET", at, staff, "")).LastMsgSeq > 0 })
 	d.must(201, "POST", at+"/comments", staff, `{"text":"Found it"}`)
 	d.must(201, "POST", at+"/notes", staff, `{"text":"It was stolen"}`)
 	got := ticketIn(t, d.must(200, "POST", at+"/transition", staff, `{"move":"solve"}`))

@@ -3,8 +3,6 @@ package edge
 import (
 	"context"
 
-	"github.com/gofiber/fiber/v2"
-
 	"vezeuniqverse.com/vezechat"
 )
 
@@ -29,14 +27,14 @@ func (e *Edge) calendars() setting[vezechat.Calendar] {
 		edge: e, noun: "calendar", plural: "calendars", path: "/calendars",
 		list: d.Calendars, read: readCalendar, remove: removing(d.DeleteCalendar),
 		id: func(v vezechat.Calendar) int64 { return int64(v.ID) },
-		put: func(ctx context.Context, by vezechat.Caller, id int64, v vezechat.Calendar) (vezechat.Calendar, error) {
-			v.ID = vezechat.CalendarID(id)
-			return d.PutCalendar(ctx, vezechat.PutCalendar{Caller: by, Calendar: v})
+		put: func(ctx context.Context, w wanted, v vezechat.Calendar) (vezechat.Calendar, error) {
+			v.ID = vezechat.CalendarID(w.id)
+			return d.PutCalendar(ctx, vezechat.PutCalendar{Caller: w.by, Calendar: v, Key: w.key})
 		},
 	}
 }
 
-func readCalendar(_ *fiber.Ctx, _ Session, p *params) (vezechat.Calendar, error) {
+func readCalendar(_ Session, p *params) (vezechat.Calendar, error) {
 	v := vezechat.Calendar{Name: p.String("name"), Zone: p.String("zone")}
 	p.JSON("hours", `a JSON list of {"day","open","close"}`, &v.Hours)
 	p.JSON("exceptions", `a JSON list of {"date","name","hours"}`, &v.Exceptions)
@@ -49,14 +47,14 @@ func (e *Edge) policies() setting[vezechat.Policy] {
 		edge: e, noun: "policy", plural: "sla_policies", path: "/sla-policies",
 		list: d.Policies, read: readPolicy, remove: removing(d.DeletePolicy),
 		id: func(v vezechat.Policy) int64 { return int64(v.ID) },
-		put: func(ctx context.Context, by vezechat.Caller, id int64, v vezechat.Policy) (vezechat.Policy, error) {
-			v.ID = vezechat.PolicyID(id)
-			return d.PutPolicy(ctx, vezechat.PutPolicy{Caller: by, Policy: v})
+		put: func(ctx context.Context, w wanted, v vezechat.Policy) (vezechat.Policy, error) {
+			v.ID = vezechat.PolicyID(w.id)
+			return d.PutPolicy(ctx, vezechat.PutPolicy{Caller: w.by, Policy: v, Key: w.key})
 		},
 	}
 }
 
-func readPolicy(_ *fiber.Ctx, _ Session, p *params) (vezechat.Policy, error) {
+func readPolicy(_ Session, p *params) (vezechat.Policy, error) {
 	v := vezechat.Policy{Name: p.String("name"), PauseOnHold: p.Bool("pause_on_hold"), FirstResolution: p.Bool("first_resolution")}
 	p.JSON("targets", `a JSON list of {"metric","priority","seconds","around"}`, &v.Targets)
 	p.JSON("actions", `a JSON list of {"metric","percent","do","minutes","user_id"}`, &v.Actions)
@@ -69,12 +67,12 @@ func (e *Edge) skills() setting[vezechat.Skill] {
 		edge: e, noun: "skill", plural: "skills", path: "/skills",
 		list: d.Skills, remove: removing(d.DeleteSkill),
 		id: func(v vezechat.Skill) int64 { return int64(v.ID) },
-		read: func(_ *fiber.Ctx, _ Session, p *params) (vezechat.Skill, error) {
+		read: func(_ Session, p *params) (vezechat.Skill, error) {
 			return vezechat.Skill{Name: p.String("name")}, p.Err()
 		},
-		put: func(ctx context.Context, by vezechat.Caller, id int64, v vezechat.Skill) (vezechat.Skill, error) {
-			v.ID = vezechat.SkillID(id)
-			return d.PutSkill(ctx, vezechat.PutSkill{Caller: by, Skill: v})
+		put: func(ctx context.Context, w wanted, v vezechat.Skill) (vezechat.Skill, error) {
+			v.ID = vezechat.SkillID(w.id)
+			return d.PutSkill(ctx, vezechat.PutSkill{Caller: w.by, Skill: v, Key: w.key})
 		},
 	}
 }
@@ -85,9 +83,9 @@ func (e *Edge) queues() setting[vezechat.Queue] {
 		edge: e, noun: "queue", plural: "queues", path: "/queues",
 		list: d.Queues, read: readQueue, remove: removing(d.DeleteQueue),
 		id: func(v vezechat.Queue) int64 { return int64(v.ID) },
-		put: func(ctx context.Context, by vezechat.Caller, id int64, v vezechat.Queue) (vezechat.Queue, error) {
-			v.ID = vezechat.QueueID(id)
-			return d.PutQueue(ctx, vezechat.PutQueue{Caller: by, Queue: v})
+		put: func(ctx context.Context, w wanted, v vezechat.Queue) (vezechat.Queue, error) {
+			v.ID = vezechat.QueueID(w.id)
+			return d.PutQueue(ctx, vezechat.PutQueue{Caller: w.by, Queue: v, Key: w.key})
 		},
 	}
 }
@@ -95,7 +93,7 @@ func (e *Edge) queues() setting[vezechat.Queue] {
 // defaultOffer is how many seconds an agent has for an offer, unless the queue says.
 const defaultOffer = 30
 
-func readQueue(_ *fiber.Ctx, _ Session, p *params) (vezechat.Queue, error) {
+func readQueue(_ Session, p *params) (vezechat.Queue, error) {
 	v := vezechat.Queue{
 		Name: p.String("name"), Calendar: vezechat.CalendarID(p.Int("calendar_id", 0, 0, maxInt)), Policy: vezechat.PolicyID(p.Int("policy_id", 0, 0, maxInt)),
 		OfferSeconds: int(p.Int("offer_seconds", defaultOffer, 5, vezechat.MaxOfferSeconds)), WrapSeconds: int(p.Int("wrap_seconds", 0, 0, vezechat.MaxWrapSeconds)),

@@ -219,7 +219,7 @@ func (m *deskMaker) fill(c deskCall) (path, body string) {
 func TestDesk_EveryRoute(t *testing.T) {
 	t.Parallel()
 	d := newDeskWorld(t)
-	m := &deskMaker{deskWorld: d}
+	m, api := &deskMaker{deskWorld: d}, readAPI(t)
 	id := d.user(agent)
 	m.ring = d.must(201, "POST", "/queues", d.admin(), `{"name":"Ring","offer_seconds":600}`).id(t)
 	d.must(200, "PUT", fmt.Sprintf("/agents/%d", id), d.admin(), fmt.Sprintf(`{"capacity":10000,"places":[{"queue_id":%d,"tier":1}]}`, m.ring))
@@ -234,6 +234,9 @@ func TestDesk_EveryRoute(t *testing.T) {
 			a := d.do(c.method, path, w.header, body)
 			if a.status != c.want[i] {
 				t.Errorf("%s: %s %s %s: %d %s, want %d", w.name, c.method, path, body, a.status, a.body, c.want[i])
+			}
+			if a.status < 300 && !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+				api.conforms(t, c.method, path, a)
 			}
 			if strings.Contains(a.body, "null") {
 				t.Errorf("%s: %s %s: null in %s", w.name, c.method, path, a.body)

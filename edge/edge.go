@@ -1,11 +1,11 @@
 // Package edge is the door of the hub: HTTP, pages, sign-in and the upgrade to
 // sockets.
 //
-// It promises that no path shows a room to somebody who may not see it, that
-// what it answered with 201 is in the log, that a request repeated with its
-// nonce is one message, and that every error has a stable code. It holds no
-// state that a restart loses: sessions are sealed in cookies, limits start
-// afresh.
+// It promises that no path shows a room or a ticket to somebody who may not see
+// it, that what it answered with 201 is in the log or stored, that a request
+// repeated with its nonce makes one thing, and that every error has a stable
+// code. It holds no state that a restart loses: sessions are sealed in cookies,
+// limits start afresh.
 //
 // It must not know NATS, a database or how events are delivered: it asks the
 // services of the root package, appends to its Log, and leaves sockets to hub
@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,10 +70,12 @@ type Config struct {
 	PublicURL      string                                  // optional: where browsers find the hub
 	AllowedOrigins []string                                // optional: other sites whose scripts may act here
 	TrustedProxies []string                                // optional: addresses and ranges whose X-Forwarded-* count; nil: loopback and private ranges
+	SignIn         SignIn                                  // optional: where people sign in; nil: nowhere, or at the built-in issuer
 	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
 	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
+	Node           string                                  // optional: this process, where agents are on duty
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
 	AuthTime       time.Duration                           // optional: in which a socket without identity sends a token; 0: 10 s
@@ -95,6 +98,7 @@ type Edge struct {
 	metrics  *metrics
 	tracer   trace.Tracer // nil: no traces
 	openapi  []byte
+	csp      string          // Content-Security-Policy
 	base     context.Context // parent of every request's context
 	cut      context.CancelFunc
 	draining atomic.Bool
@@ -104,6 +108,8 @@ type Edge struct {
 	chunks   chunks       // what sockets read into
 	crew     crew         // who carries out what sockets say
 	visitors *visitors    // who has become a guest lately
+	duty     *duty
+	board    *board
 }
 
 // New returns an edge that is not serving yet.
@@ -122,6 +128,10 @@ func New(cfg Config) (*Edge, error) {
 			return nil, err
 		}
 	}
+	e.csp = templates.CSP
+	if cfg.SignIn != nil { // the form that signs out leads there
+		e.csp = templates.FormsTo(cfg.SignIn.Origin())
+	}
 	var err error
 	if e.openapi, err = loadOpenAPI(cfg.Version); err != nil {
 		return nil, err
@@ -130,6 +140,7 @@ func New(cfg Config) (*Edge, error) {
 		e.tracer = cfg.Tracer.Tracer("vezeuniqverse.com/vezechat/edge")
 	}
 	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
+	e.duty, e.board = newDuty(&e.cfg), newBoard(&e.cfg)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()
@@ -176,7 +187,14 @@ func (e *Edge) App() *fiber.App { return e.app }
 // open ones for the drain time and cuts the rest. It closes ln. Sockets are not
 // its to drain: fasthttp forgets connections once they are hijacked.
 func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
+	var desk sync.WaitGroup
+	defer e.duty.stop() // after the sockets
+	defer desk.Wait()
 	defer e.cut()
+	if e.cfg.Hub != nil {
+		desk.Go(func() { e.duty.run(e.base) })
+		desk.Go(func() { e.board.run(e.base) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- e.app.Listener(lending{ln}) }()
 	ready()

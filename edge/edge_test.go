@@ -25,6 +25,9 @@ var calls = []struct {
 	{"GET", "/.veze/service.json", "", 200, true},
 	{"GET", "/openapi.json", "", 200, true},
 	{"GET", "/docs", "", 200, true},
+	{"GET", "/auth/callback", "", 404, true}, // nobody signs in at a provider here
+	{"POST", "/auth/refresh", "", 404, true},
+	{"GET", "/auth/signedout", "", 200, true},
 	{"GET", "/static/veze.css", "", 200, true},
 	{"GET", "/auth/signin", "", 200, true},
 	{"GET", "/auth/dev", "", 200, true},

@@ -18,7 +18,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/templates"
 )
 
 // What a request carries in its locals.
@@ -128,7 +127,7 @@ func (e *Edge) observe(c *fiber.Ctx) error {
 	defer cancel()
 	ctx, end := e.span(ctx, c)
 	c.SetUserContext(ctx)
-	secure(c)
+	e.secure(c)
 	if err := e.recovered(c); err != nil {
 		if err := e.fail(c, err); err != nil {
 			return err
@@ -199,8 +198,8 @@ func requestID(c *fiber.Ctx) string {
 
 // secure sets the headers that every answer has. Referrer-Policy is same-origin:
 // with no-referrer browsers send "Origin: null" with our own forms.
-func secure(c *fiber.Ctx) {
-	c.Set(fiber.HeaderContentSecurityPolicy, templates.CSP)
+func (e *Edge) secure(c *fiber.Ctx) {
+	c.Set(fiber.HeaderContentSecurityPolicy, e.csp)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Set(fiber.HeaderReferrerPolicy, "same-origin")
 	c.Set(fiber.HeaderXFrameOptions, "DENY")

@@ -95,7 +95,7 @@ func (e *Edge) fail(c *fiber.Ctx, err error) error {
 	}
 	e.logFailure(c, ve)
 	e.metrics.errors.WithLabelValues(string(ve.Code)).Inc()
-	secure(c)
+	e.secure(c)
 	c.Vary(fiber.HeaderAccept)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Response().ResetBody()
@@ -195,7 +195,10 @@ func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 	case st == http.StatusUnauthorized && get:
 		return redirect(c, "/auth/signin?next="+url.QueryEscape(here(c)))
 	case st == http.StatusUnauthorized:
-		return redirect(c, "/auth/signin")
+		if _, err := e.params(c); err == nil { // what was typed is there again after signing in
+			e.setFlash(c, flash{Notice: "Your session had ended. Please send it again.", Fields: drafts(c)})
+		}
+		return redirect(c, "/auth/signin?next="+url.QueryEscape(back(c)))
 	case !get && st != http.StatusMethodNotAllowed:
 		e.setFlash(c, flash{Notice: err.Message, Fields: drafts(c)})
 		return redirect(c, back(c))
@@ -328,8 +331,12 @@ func (e *Edge) takeFlash(c *fiber.Ctx) flash {
 }
 
 func (e *Edge) setCookie(c *fiber.Ctx, name, value string, expires time.Time) {
-	path := prefix(c)
-	if path == "" {
+	e.setCookieAt(c, "", name, value, expires)
+}
+
+// setCookieAt sets a cookie that is sent to a path of the hub alone; "" is all of it.
+func (e *Edge) setCookieAt(c *fiber.Ctx, path, name, value string, expires time.Time) {
+	if path = prefix(c) + path; path == "" {
 		path = "/"
 	}
 	c.Cookie(&fiber.Cookie{

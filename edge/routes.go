@@ -66,7 +66,14 @@ func (e *Edge) messageRoutes() {
 }
 
 func (e *Edge) authRoutes() {
-	e.app.Get("/auth/signin", e.signInPage)
+	if e.cfg.SignIn != nil {
+		e.app.Get("/auth/signin", e.toProvider)
+	} else {
+		e.app.Get("/auth/signin", e.signInPage)
+	}
+	e.app.Get("/auth/callback", e.atProvider(e.fromProvider))
+	e.app.Post("/auth/refresh", e.atProvider(e.refresh))
+	e.app.Get("/auth/signedout", e.signedOut)
 	e.app.Get("/auth/me", e.signedIn(e.me))
 	e.app.Post("/auth/signout", e.signedIn(e.signOut))
 	if e.cfg.Dev != nil {

@@ -19,12 +19,20 @@ type setting[T any] struct {
 	path   string // "/queues"
 
 	list func(context.Context, vezechat.Caller) ([]T, error)
-	// read reads one; Validate or the service finds what is wrong with it.
-	read func(c *fiber.Ctx, s Session, p *params) (T, error)
-	// put makes one, when id is 0, or changes one.
-	put    func(ctx context.Context, by vezechat.Caller, id int64, v T) (T, error)
+	// read reads one; the service finds what is wrong with it.
+	read func(s Session, p *params) (T, error)
+	// put makes one, when id is 0, once by its key, or changes one.
+	put    func(ctx context.Context, w wanted, v T) (T, error)
 	id     func(T) int64
 	remove func(ctx context.Context, by vezechat.Caller, id int64) error
+}
+
+// wanted is who wants which of the things to be put. A new one has no id, and may
+// have a key.
+type wanted struct {
+	by  vezechat.Caller
+	id  int64
+	key string
 }
 
 func (k setting[T]) routes() {
@@ -42,24 +50,28 @@ func (k setting[T]) show(c *fiber.Ctx, s Session) error {
 	return listed(c, k.plural, all)
 }
 
-// parse reads what is to be kept.
-func (k setting[T]) parse(c *fiber.Ctx, s Session) (v T, err error) {
+// keep reads what is to be kept, and puts it.
+func (k setting[T]) keep(c *fiber.Ctx, s Session, id int64) (v T, err error) {
 	p, err := k.edge.params(c)
 	if err != nil {
 		return v, err
 	}
-	if v, err = k.read(c, s, p); err != nil {
+	w := wanted{by: s.Caller, id: id}
+	if id == 0 {
+		w.key = nonceOf(c, p)
+	}
+	if v, err = k.read(s, p); err != nil {
 		return v, err
 	}
-	return v, p.Err()
+	if err := vezechat.CheckNonce(w.key); err != nil {
+		return v, err
+	}
+	return k.put(c.UserContext(), w, v)
 }
 
 func (k setting[T]) create(c *fiber.Ctx, s Session) error {
-	v, err := k.parse(c, s)
+	v, err := k.keep(c, s, 0)
 	if err != nil {
-		return err
-	}
-	if v, err = k.put(c.UserContext(), s.Caller, 0, v); err != nil {
 		return err
 	}
 	page := k.path
@@ -74,11 +86,8 @@ func (k setting[T]) change(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
-	v, err := k.parse(c, s)
+	v, err := k.keep(c, s, id)
 	if err != nil {
-		return err
-	}
-	if v, err = k.put(c.UserContext(), s.Caller, id, v); err != nil {
 		return err
 	}
 	return done(c, k.path, v)

@@ -170,9 +170,15 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 
 // talk hands what the client says to the conversation until the socket ends.
 func (e *Edge) talk(src *source, hc *hub.Conn, st *start, begin conversation) {
-	defer hc.Detach()
+	defer e.leave(hc)
 	defer e.survive(hc)
 	e.read(src, hc, begin(hc, st))
+}
+
+// leave is the end of a socket that the hub knows.
+func (e *Edge) leave(hc *hub.Conn) {
+	e.duty.drop(hc)
+	hc.Detach()
 }
 
 // survive keeps a defect to the socket in which it showed.

@@ -108,7 +108,7 @@ func TestSocket_PanicBeforeTheHubStaysInItsSocket(t *testing.T) {
 	w := newSocketWorld(t, func(s settings) { s.edge.Verifier = broken{} })
 	base, _ := w.serve(t)
 	c := dial(t, base, "/ws", nil)
-	c.say(`{"type":"auth","token":"x"}`)
+	c.say(`{"type":"auth","token":"x.y.z"}`)
 	if frames := c.ended(); len(frames) != 0 {
 		t.Errorf("heard %v", frames)
 	}

@@ -79,15 +79,20 @@ func (s *socket) work(fn func(context.Context)) {
 // all the time does not listen, and is sent away; but what is our own failing
 // clients are asked to repeat, and do.
 func (s *socket) refuse(req *wire.Request, err error) {
+	s.hc.Send(wire.Refused(req.Ref, req.RoomID, s.refusal(req, err)))
+}
+
+// refusal counts a refusal and returns what is told of it.
+func (s *socket) refusal(req *wire.Request, err error) *vezechat.Error {
 	e := vezechat.AsError(err)
 	if e.Code == vezechat.CodeInternal {
 		s.e.cfg.Logger.Error("socket request failed", "op", req.Type, "err", e.Err)
 	}
 	s.e.metrics.refusals.WithLabelValues(string(e.Code)).Inc()
-	s.hc.Send(wire.Refused(req.Ref, req.RoomID, e))
 	if e.Code != vezechat.CodeUnavailable && e.Code != vezechat.CodeInternal {
 		s.refused = true
 	}
+	return e
 }
 
 // judge counts a frame that was refused, in whole or in part, as one.
@@ -133,6 +138,12 @@ func (s *socket) do(ctx context.Context, req *wire.Request) {
 		err = s.who(req)
 	case wire.OpHistory:
 		err = s.history(ctx, req)
+	case wire.OpWatch:
+		s.watch(ctx, req)
+	case wire.OpUnwatch:
+		s.unwatch(req)
+	case wire.OpDuty:
+		err = s.duty(ctx, req)
 	}
 	if err != nil {
 		s.refuse(req, err)
@@ -151,6 +162,7 @@ func (s *socket) refresh(ctx context.Context, req *wire.Request) error {
 	s.caller = next.Caller
 	s.hc.SetExpiry(next.ExpiresAt)
 	s.leaveUnseen(req)
+	s.leaveDesk()
 	s.answer(wire.OK(req.Ref))
 	return nil
 }

@@ -225,6 +225,7 @@ func TestSocket_ResumeByAddress(t *testing.T) {
 	for i := range 5 {
 		ids = append(ids, a.ask(i, `{"type":"send","room_id":2,"text":"m%d"}`, i)["message_id"])
 	}
+	a.find("the last, which the edge has heard then", func(o object) bool { return o["text"] == "m4" })
 	c := dial(t, base, fmt.Sprintf("/ws/rooms/2?after=%v", ids[1]), w.as(bob))
 	c.event("hello")
 	if o := c.json(); o["type"] != "ok" || o["head"] != ids[4] || o["reset"] != false {

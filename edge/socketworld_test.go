@@ -44,7 +44,7 @@ func newSocketWorld(t *testing.T, change ...func(settings)) *socketWorld {
 func (sw *socketWorld) configure(c *edge.Config, change []func(settings)) {
 	fake := c.Rooms.(*fakeHub)
 	hc := hub.Config{
-		Tail: sw.bus, Archive: archive{sw.bus}, Soft: sw.bus.Soft, Log: c.Logger, Metrics: c.Registerer, Name: "edge-1",
+		Tail: sw.bus, Archive: archive{sw.bus}, Desk: c.Desk, Soft: sw.bus.Soft, Log: c.Logger, Metrics: c.Registerer, Name: "edge-1",
 		Linger: 200 * time.Millisecond, SweepEvery: 100 * time.Millisecond, Flushers: 2,
 	}
 	limits := edge.Limits{User: edge.Rate{Every: time.Microsecond, Burst: 1 << 20}, Room: edge.Rate{Every: time.Microsecond, Burst: 1 << 20}}

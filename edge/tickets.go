@@ -47,6 +47,9 @@ func (e *Edge) ticketQuery(c *fiber.Ctx, s Session, p *params) (vezechat.TicketQ
 	if err := checkTicketFilter(p, &q.TicketFilter); err != nil {
 		return q, err
 	}
+	if !s.Caller.Desk() {
+		return q, nil // their own ones: nobody is looked up for them
+	}
 	var err error
 	if q.Requester, err = e.someone(c, s, p, "requester"); err != nil {
 		return q, err
@@ -56,9 +59,7 @@ func (e *Edge) ticketQuery(c *fiber.Ctx, s Session, p *params) (vezechat.TicketQ
 			return q, err
 		}
 	}
-	if p.Has("queue") && s.Caller.Desk() {
-		q.Queue, err = e.queueOf(c, s, p)
-	}
+	q.Queue, err = e.queueOf(c, s, p)
 	return q, err
 }
 
@@ -116,7 +117,7 @@ func (e *Edge) createTicket(c *fiber.Ctx, s Session) error {
 	if err := checkTicket(p, r); err != nil {
 		return err
 	}
-	if r.Requester, err = e.someone(c, s, p, "requester_id"); err != nil {
+	if r.Requester, err = e.requesterOf(c, s, p); err != nil {
 		return err
 	}
 	t, err := e.cfg.Tickets.CreateTicket(c.UserContext(), r)
@@ -124,6 +125,22 @@ func (e *Edge) createTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	return opened(c, s, t)
+}
+
+// requesterOf reads whose ticket it is. Who may not make one for others is told so
+// before anybody is looked up.
+func (e *Edge) requesterOf(c *fiber.Ctx, s Session, p *params) (vezechat.UserID, error) {
+	q := p.User("requester_id")
+	own := q == vezechat.UserQuery{} || q.ID == s.Caller.UserID || q.Handle != "" && (q.Handle == s.Caller.Handle || q.Handle == handleMe)
+	switch {
+	case p.Err() != nil:
+		return 0, p.Err()
+	case own:
+		return s.Caller.UserID, nil
+	case !s.Caller.Desk() && !s.Caller.Scopes.Has(vezechat.ScopeChatActAs):
+		return 0, vezechat.Errorf(vezechat.CodeForbidden, "a ticket of somebody else is made by the desk")
+	}
+	return e.someone(c, s, p, "requester_id")
 }
 
 // checkTicket refuses what need not be asked of storage.

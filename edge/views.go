@@ -33,9 +33,9 @@ func (e *Edge) views() setting[vezechat.TicketView] {
 	return setting[vezechat.TicketView]{
 		edge: e, noun: "view", plural: "views", path: "/views", list: t.TicketViews, read: e.readView,
 		id: func(v vezechat.TicketView) int64 { return int64(v.ID) },
-		put: func(ctx context.Context, by vezechat.Caller, id int64, v vezechat.TicketView) (vezechat.TicketView, error) {
-			v.ID = vezechat.ViewID(id)
-			return t.PutTicketView(ctx, vezechat.PutTicketView{Caller: by, View: v})
+		put: func(ctx context.Context, w wanted, v vezechat.TicketView) (vezechat.TicketView, error) {
+			v.ID = vezechat.ViewID(w.id)
+			return t.PutTicketView(ctx, vezechat.PutTicketView{Caller: w.by, View: v, Key: w.key})
 		},
 		remove: func(ctx context.Context, by vezechat.Caller, id int64) error {
 			return t.DeleteTicketView(ctx, vezechat.ViewRef{Caller: by, ID: vezechat.ViewID(id)})
@@ -43,7 +43,7 @@ func (e *Edge) views() setting[vezechat.TicketView] {
 	}
 }
 
-func (e *Edge) readView(_ *fiber.Ctx, s Session, p *params) (vezechat.TicketView, error) {
+func (e *Edge) readView(s Session, p *params) (vezechat.TicketView, error) {
 	v := vezechat.TicketView{Name: p.String("name"), Owner: ownerOf(s, p), Position: int(p.Int("position", 0, 0, maxVersion))}
 	p.JSON("filter", "a JSON object, as the answers have it", &v.Filter)
 	return v, checkTicketFilter(p, &v.Filter)
@@ -54,9 +54,9 @@ func (e *Edge) macros() setting[vezechat.Macro] {
 	return setting[vezechat.Macro]{
 		edge: e, noun: "macro", plural: "macros", path: "/macros", list: t.Macros, read: e.readMacro,
 		id: func(v vezechat.Macro) int64 { return int64(v.ID) },
-		put: func(ctx context.Context, by vezechat.Caller, id int64, v vezechat.Macro) (vezechat.Macro, error) {
-			v.ID = vezechat.MacroID(id)
-			return t.PutMacro(ctx, vezechat.PutMacro{Caller: by, Macro: v})
+		put: func(ctx context.Context, w wanted, v vezechat.Macro) (vezechat.Macro, error) {
+			v.ID = vezechat.MacroID(w.id)
+			return t.PutMacro(ctx, vezechat.PutMacro{Caller: w.by, Macro: v, Key: w.key})
 		},
 		remove: func(ctx context.Context, by vezechat.Caller, id int64) error {
 			return t.DeleteMacro(ctx, vezechat.MacroRef{Caller: by, ID: vezechat.MacroID(id)})
@@ -64,7 +64,7 @@ func (e *Edge) macros() setting[vezechat.Macro] {
 	}
 }
 
-func (e *Edge) readMacro(_ *fiber.Ctx, s Session, p *params) (vezechat.Macro, error) {
+func (e *Edge) readMacro(s Session, p *params) (vezechat.Macro, error) {
 	v := vezechat.Macro{Name: p.String("name"), Owner: ownerOf(s, p), Queue: vezechat.QueueID(p.Int("queue_id", 0, 0, maxInt)), Text: p.String("text")}
 	p.JSON("actions", `a JSON list of {"do",…}`, &v.Actions)
 	return v, p.Err()

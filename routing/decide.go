@@ -16,8 +16,9 @@ import (
 
 const (
 	round      = 200    // tickets and agents that one round looks at
-	firstPage  = 100    // waiting tickets that are read for an agent at first
-	nextPage   = 20_000 // and then: each page costs the Store a look at all
+	firstPage  = 8      // waiting tickets that are read for an agent at first, besides those that they have room for
+	secondPage = 256    // and then: what is read are those whose skills they have, so that most may be taken
+	lastPage   = 20_000 // and then: each page costs the Store a look at all
 	sweepPage  = 1000
 	minUnits   = min(vezechat.CostTicket, vezechat.CostSilentChat)
 	maxLost    = 5 // claims of one agent in one go, who is looked at again then
@@ -83,6 +84,8 @@ func (s *state) skillsOf(a *vezechat.Agent) []vezechat.SkillID {
 	}
 	return ids
 }
+
+func (s *state) isAgent(id vezechat.UserID) bool { return s.agents[id] != nil }
 
 // there joins what agents can do and what they have to do.
 func (s *state) there(loads []vezechat.AgentLoad) []vezechat.Agent {
@@ -240,7 +243,7 @@ func (r *Role) match(ctx context.Context, items []match.Item, agents []vezechat.
 			continue
 		}
 		key := ""
-		if hopeless != nil && it.Preferred == 0 && len(it.Excluded) == 0 {
+		if hopeless != nil && it.Preferred == 0 && len(it.Excluded) == 0 && !r.state.isAgent(it.Requester) {
 			key = termsKey(it, q, now)
 		}
 		if key != "" && hopeless[key] && !it.Live {
@@ -257,7 +260,7 @@ func (r *Role) match(ctx context.Context, items []match.Item, agents []vezechat.
 		if key != "" {
 			hopeless[key] = true
 		}
-		if it.Live && (!r.present(q, agents) || !r.state.hours[q.ID].Open(now)) {
+		if it.Live && (!r.present(it, q, agents) || !r.state.hours[q.ID].Open(now)) {
 			todo = append(todo, decision{it.Ticket, 0})
 		}
 	}
@@ -274,10 +277,11 @@ func termsKey(it *match.Item, q *vezechat.Queue, now time.Time) string {
 	return fmt.Sprint(it.Queue, it.Cost, t.Tier, t.Overflow, t.Needs)
 }
 
-// present reports whether somebody of a queue, or of its overflow queue, is there.
-func (r *Role) present(q *vezechat.Queue, agents []vezechat.Agent) bool {
+// present reports whether somebody of a queue, or of its overflow queue, is there
+// besides who asks.
+func (r *Role) present(it *match.Item, q *vezechat.Queue, agents []vezechat.Agent) bool {
 	return slices.ContainsFunc(agents, func(a vezechat.Agent) bool {
-		return a.CanReply && (a.Tier(q.ID) > 0 || q.Overflow != 0 && a.Tier(q.Overflow) > 0)
+		return a.CanReply && a.ID != it.Requester && (a.Tier(q.ID) > 0 || q.Overflow != 0 && a.Tier(q.Overflow) > 0)
 	})
 }
 
@@ -350,7 +354,7 @@ func (r *Role) fillAll(ctx context.Context, ids []vezechat.UserID, agents []veze
 // left that they may take. It reads on until then: no ticket is too far behind.
 func (r *Role) fill(ctx context.Context, a *vezechat.Agent) error {
 	f := filling{r: r, a: a}
-	q := vezechat.WaitingQuery{Agent: a.ID, Queues: r.state.queuesOf(a), Skills: r.state.skillsOf(a), Free: f.free(), Limit: firstPage + 2*max(0, f.free())/minUnits}
+	q := vezechat.WaitingQuery{Agent: a.ID, Queues: r.state.queuesOf(a), Skills: r.state.skillsOf(a), Free: f.free(), Limit: firstPage + max(0, f.free())/minUnits}
 	if a.Status != vezechat.AgentOnline || len(q.Queues) == 0 || f.full() {
 		return nil
 	}
@@ -373,9 +377,16 @@ func (r *Role) fill(ctx context.Context, a *vezechat.Agent) error {
 		if err := f.takeFrom(ctx, items); err != nil || !more {
 			return err
 		}
-		q.Limit = nextPage
+		q.Limit = nextPage(q.Limit)
 	}
 	return nil
+}
+
+func nextPage(limit int) int {
+	if limit < secondPage {
+		return secondPage
+	}
+	return lastPage
 }
 
 // filling is an agent who is given what waits.

@@ -93,6 +93,11 @@ func (p SignInPage) Ticked(role string) bool {
 	return len(p.Roles) == 0 && role == "player"
 }
 
+// SignedOutPage tells somebody that they are signed out.
+type SignedOutPage struct {
+	Page
+}
+
 // ErrorPage tells somebody that their request could not be answered.
 type ErrorPage struct {
 	Page

@@ -29,6 +29,7 @@ func TestShots_EveryPage(t *testing.T) {
 			{"room-tools", "/proxy/chat/rooms/17", `document.querySelector("#m24").focus(), document.querySelector("#m24 .t-react").click()`},
 			{"room-top", "/proxy/chat/rooms/17", `document.querySelector("#scroll").scrollTop = -9999`},
 			{"signin", "/proxy/chat/auth/signin", ""},
+			{"signedout", "/proxy/chat/auth/signedout", ""},
 			{"error", "/proxy/chat/nowhere", ""},
 		} {
 			t.Run(p.name+"-"+v.name, func(t *testing.T) {
@@ -73,6 +74,8 @@ func servePage(h *hub, w http.ResponseWriter, r *http.Request) {
 		err = h.pages.Room(w, sampleRoom())
 	case "/proxy/chat/auth/signin":
 		err = h.pages.SignIn(w, SignInPage{Page: Page{Base: "/proxy/chat", CSRF: "x"}})
+	case "/proxy/chat/auth/signedout":
+		err = h.pages.SignedOut(w, SignedOutPage{Page: Page{Base: "/proxy/chat"}})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		err = h.pages.Error(w, sampleError(404, "not_found"))

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -26,7 +27,14 @@ import (
 
 // CSP is the Content-Security-Policy that every page is written for.
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
-	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	formAction + "; base-uri 'none'; frame-ancestors 'none'"
+
+const formAction = "form-action 'self'"
+
+// FormsTo is CSP with another origin to which a form's answer may lead.
+func FormsTo(origin string) string {
+	return strings.Replace(CSP, formAction, formAction+" "+origin, 1)
+}
 
 //go:embed html/*.gohtml
 var htmlFiles embed.FS
@@ -57,7 +65,7 @@ func New(cfg Config) (*Pages, error) {
 		p.now = time.Now
 	}
 	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName, "status": statusName, "day": dayTime, "macro": MacroText}
-	for _, name := range []string{"rooms", "room", "signin", "error", "docs", "inbox", "ticket", "request", "tickets", "support"} {
+	for _, name := range []string{"rooms", "room", "signin", "signedout", "error", "docs", "inbox", "ticket", "request", "tickets", "support"} {
 		t, err := template.New("layout.gohtml").Funcs(funcs).Option("missingkey=error").
 			ParseFS(htmlFiles, "html/layout.gohtml", "html/message.gohtml", "html/desk.gohtml", "html/"+name+".gohtml")
 		if err != nil {
@@ -87,6 +95,9 @@ func (p *Pages) Room(w io.Writer, d RoomPage) error {
 
 // SignIn writes the sign-in page of the dev issuer.
 func (p *Pages) SignIn(w io.Writer, d SignInPage) error { return p.write(w, "signin", d) }
+
+// SignedOut writes the page after signing out.
+func (p *Pages) SignedOut(w io.Writer, d SignedOutPage) error { return p.write(w, "signedout", d) }
 
 // Error writes the page for a request that could not be answered.
 func (p *Pages) Error(w io.Writer, d ErrorPage) error { return p.write(w, "error", errorView(d)) }

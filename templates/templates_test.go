@@ -31,6 +31,7 @@ func renderAll(t testing.TB, p *Pages, s string) map[string]string {
 	pages["rooms"] = func(w io.Writer) error { return p.Rooms(w, rooms) }
 	pages["room"] = func(w io.Writer) error { return p.Room(w, room) }
 	pages["signin"] = func(w io.Writer) error { return p.SignIn(w, signin) }
+	pages["signedout"] = func(w io.Writer) error { return p.SignedOut(w, SignedOutPage{Page: signin.Page}) }
 	pages["error"] = func(w io.Writer) error { return p.Error(w, oops) }
 	return renderEach(t, pages)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/devstack"
 	"vezeuniqverse.com/vezechat/internal/natsd"
 )
@@ -31,7 +32,11 @@ func (h *hub) lockPart() part {
 // natsPart is the NATS server in this process.
 func (h *hub) natsPart() part {
 	return part{"nats", func(ctx context.Context, ready func()) error {
-		o := natsd.Options{Dir: h.file("nats"), Listen: h.NatsListen, SyncAlways: h.NatsSync == "always", Log: h.log, Metrics: h.reg}
+		o := natsd.Options{Dir: h.file("nats"), Listen: h.NatsListen, SyncAlways: h.NatsSync == "always", Log: h.log, Metrics: h.reg, GameSubjects: vezechat.GameSubjects}
+		var err error
+		if o.Games, err = gameUsers(h.GameUsers); err != nil {
+			return named("GAME_USERS", err)
+		}
 		s, err := h.startNATS(ctx, o)
 		if err != nil {
 			return err
@@ -40,7 +45,7 @@ func (h *hub) natsPart() part {
 		h.nats = s
 		if url := s.ClientURL(); url != "" {
 			h.log.Info("nats listens", "url", url)
-			if err := h.writeFile(natsFileName, []byte(url+"\n")); err != nil {
+			if err := h.writeFile(natsFileName, []byte(s.URL()+"\n")); err != nil {
 				return err
 			}
 		}

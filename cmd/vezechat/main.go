@@ -58,14 +58,16 @@ func signals(exit func(int)) (context.Context, func()) {
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Run the hub, or some of its roles."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database's tables up to date."`
-	Token   tokenCmd   `cmd:"" help:"Print a token of the built-in issuer of a hub in dev."`
-	Send    sendCmd    `cmd:"" help:"Send a message to a room."`
-	Tail    tailCmd    `cmd:"" help:"Follow the events of a room."`
-	Replay  replayCmd  `cmd:"" help:"Play recorded chat through a hub and check every copy of it."`
-	Bench   benchCmd   `cmd:"" help:"Load a running hub and measure it."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the hub, or some of its roles."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database's tables up to date."`
+	Token      tokenCmd      `cmd:"" help:"Print a token of the built-in issuer of a hub in dev."`
+	Send       sendCmd       `cmd:"" help:"Send a message to a room."`
+	Tail       tailCmd       `cmd:"" help:"Follow the events of a room."`
+	Killfeed   killfeedCmd   `cmd:"" help:"Publish the log of a game server to its match's room."`
+	Replay     replayCmd     `cmd:"" help:"Play recorded chat through a hub and check every copy of it."`
+	DeskReplay deskReplayCmd `cmd:"" help:"Play recorded support threads through a hub as tickets and check what came of them."`
+	Bench      benchCmd      `cmd:"" help:"Load a running hub and measure it."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // streams are the process's own.

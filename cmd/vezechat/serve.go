@@ -15,10 +15,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/bridge/game"
 	"vezeuniqverse.com/vezechat/bridge/redisstream"
 	fanout "vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natsd"
+	"vezeuniqverse.com/vezechat/internal/svc"
 )
 
 // serveCmd runs the hub.
@@ -63,6 +65,7 @@ type hub struct {
 	nats  *natsd.Server // nil: elsewhere
 	bus   *bus.Bus
 	rooms *fanout.Hub // nil: no edge
+	node  string      // this process among the edges
 	url   string      // under which this process is reached
 }
 
@@ -92,6 +95,7 @@ func (h *hub) parts() []part {
 		{true, h.busPart()},
 		{h.has("storage"), h.storagePart()},
 		{h.has("bridge"), h.bridgePart()},
+		{h.has("bridge"), h.gamesPart()},
 		{h.has("routing"), h.routingPart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},
@@ -112,7 +116,7 @@ func (h *hub) busPart() part {
 		host, _ := os.Hostname()
 		cfg := bus.Config{URL: h.NatsURL, Name: "vezechat-" + host, Log: h.log, Metrics: h.reg}
 		if h.nats != nil {
-			cfg.InProcess = h.nats.InProcess()
+			cfg.URL, cfg.InProcess = h.nats.URL(), h.nats.InProcess()
 		}
 		b, err := bus.Connect(ctx, cfg)
 		if err != nil {
@@ -148,6 +152,16 @@ func (h *hub) bridgePart() part {
 			MaxLen: h.RedisMaxLen, Logger: h.log, Registerer: h.reg})
 		h.health.add("bridge", h.has("edge"), func(context.Context) error { return m.Ready() })
 		return m.Run(ctx, ready)
+	}}
+}
+
+// gamesPart brings what game servers say into rooms.
+func (h *hub) gamesPart() part {
+	return part{"games", func(ctx context.Context, ready func()) error {
+		client := svc.NewClient(h.bus)
+		return game.New(game.Config{
+			Reader: h.bus, Log: h.bus, Users: client, Rooms: client, Messages: client, Logger: h.log, Registerer: h.reg,
+		}).Run(ctx, ready)
 	}}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
 	fanout "vezeuniqverse.com/vezechat/edge/hub"
-	"vezeuniqverse.com/vezechat/edge/identity"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/svc"
 	"vezeuniqverse.com/vezechat/templates"
@@ -25,6 +23,8 @@ import (
 const (
 	sessionTTL = 12 * time.Hour
 	lookEvery  = 5 * time.Second // how often an edge asks for the log's state
+
+	maxNode = 60 // bytes of a process's name, where agents are on duty
 
 	drainSpreadDev  = 2 * time.Second  // over which sockets are asked to come back
 	drainSpreadProd = 60 * time.Second // the same where other edges take them
@@ -35,8 +35,9 @@ const (
 func (h *hub) fanoutPart() part {
 	return part{"fan-out", func(ctx context.Context, ready func()) error {
 		client := svc.NewClient(h.bus)
+		h.node = edgeName()
 		h.rooms = fanout.New(fanout.Config{
-			Tail: h.bus, Archive: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: edgeName(), PerMember: h.FanoutPerMember,
+			Tail: h.bus, Archive: client, Desk: client, Soft: h.bus.Soft, Log: h.log, Metrics: h.reg, Name: h.node, PerMember: h.FanoutPerMember,
 		})
 		live := h.bus.Live(h.rooms, runtime.GOMAXPROCS(0), h.nats != nil)
 		h.rooms.Attach(live)
@@ -78,22 +79,7 @@ func (h *hub) edgePart() part {
 }
 
 func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
-	if h.OIDCIssuer != "" || !h.dev() {
-		return nil, errors.New("OIDC_ISSUER: this version signs in by the built-in issuer only, in dev")
-	}
-	dev, err := identity.OpenDev(h.DataDir, h.Audience, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	tokens, err := identity.NewTokens(time.Now, dev.Issuer())
-	if err != nil {
-		return nil, err
-	}
-	key, err := dev.SessionKey()
-	if err != nil {
-		return nil, err
-	}
-	box, err := identity.NewBox(key)
+	who, err := h.identities()
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +91,14 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 	poster := edge.NewPoster(edge.PosterConfig{
 		Log: log, Rooms: client, Messages: client, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
 	})
-	return edge.New(edge.Config{
-		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Poster: poster, Verifier: tokens,
-		Sessions: identity.NewSessions(box, sessionTTL, time.Now), Pages: pages, Dev: dev,
+	cfg := edge.Config{
+		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Poster: poster, Pages: pages,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
-		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here,
+		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),
-	})
+	}
+	who.into(&cfg)
+	return edge.New(cfg)
 }
 
 // tracer is nil when traces go nowhere.

@@ -39,11 +39,14 @@ type settings struct {
 	NatsListen       string        `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
 	NatsSync         string        `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
 	NatsReplicas     int           `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
+	GameUsers        string        `name:"game-users" setting:"GAME_USERS" help:"Game servers at the NATS of this process: game:password, separated by commas. With any, nobody connects without a password."`
 	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"16us" help:"How long a busy room gathers what is said for each of its members here, up to 16 ms; more saves writes and costs time."`
 	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
 	OIDCClientID     string        `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
-	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret."`
+	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret; none for a public client."`
+	OIDCScopes       string        `name:"oidc-scopes" setting:"OIDC_SCOPES" default:"openid profile email offline_access chat.read chat.write ticket.manage chat.moderate chat.admin" help:"What the hub asks the issuer for; people get of it what they have."`
+	SessionKey       string        `name:"session-key" setting:"SESSION_KEY" help:"Keys of cookie sessions, 32 bytes in base64 each, separated by commas: the first seals, all open. All edges have the same. In dev the data directory's when empty."`
 	EmailURL         string        `name:"email-url" setting:"EMAIL_URL" help:"Service that sends mail."`
 	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
@@ -83,8 +86,12 @@ func (s *settings) Validate() error {
 		named("PPROF_LISTEN", isLoopback(s.PprofListen, "a profile tells everything about the process")),
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
+		named("GAME_USERS", isGameUsers(s.GameUsers)),
 		named("FANOUT_PER_MEMBER", isWithin(s.FanoutPerMember, time.Microsecond, 16*time.Millisecond)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
+		named("OIDC_SCOPES", isScopes(s.OIDCScopes)),
+		named("SESSION_KEY", isKeys(s.SessionKey)),
+		s.isSignIn(),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,7 +98,9 @@ func TestSettings_Malformed(t *testing.T) {
 		{"NATS_REPLICAS", "2", false}, {"NATS_REPLICAS", "three", false}, {"NATS_REPLICAS", "3", true}, {"REDIS_MAXLEN", "-1", false}, {"REDIS_MAXLEN", "some", false},
 		{"NATS_SYNC", "2m", false}, {"NATS_SYNC", "always", true},
 		{"DOMAIN_GATE", "https://vezeuniqverse.com", false}, {"DOMAIN_GATE", "com", false}, {"DOMAIN_GATE", "vezeuniqverse.com", true},
-		{"OIDC_ISSUER", "issuer", false}, {"OIDC_ISSUER", "https://id.example/realms/x", true},
+		{"OIDC_ISSUER", "issuer", false}, {"OIDC_SCOPES", "profile", false}, {"OIDC_SCOPES", "openid chat.read", true},
+		{"GAME_USERS", "cs16", false}, {"GAME_USERS", "cs:a,cs:b", false}, {"GAME_USERS", "hub:x", false}, {"GAME_USERS", "cs:a, tf:b:c", true},
+		{"SESSION_KEY", "short", false}, {"SESSION_KEY", key + ",", false}, {"SESSION_KEY", key + ", " + key, true},
 		{"EMAIL_URL", "mail@x", false}, {"XENGINE_URL", "x", false}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", false}, {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", true},
 		{"LOG_LEVEL", "loud", false}, {"ROLES", "", true}, {"ROLES", "edge,router", false}, {"ROLES", "edge,", false}, {"ROLES", "edge", true},
@@ -128,10 +131,41 @@ func TestSettings_SecretsAreNotRepeated(t *testing.T) {
 	}
 }
 
+// Signing in at a provider needs a client and an address to come back to.
+func TestSettings_Provider(t *testing.T) {
+	t.Parallel()
+	whole := map[string]string{
+		"ENV": "prod", "ROLES": "edge", "NATS_URL": "nats://h", "PUBLIC_URL": "https://chat.example",
+		"OIDC_ISSUER": "https://id.example/realms/x", "OIDC_CLIENT_ID": "vezechat", "SESSION_KEY": key,
+	}
+	if _, err := parse(t, whole, "no such file"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"PUBLIC_URL", "OIDC_ISSUER", "OIDC_CLIENT_ID", "SESSION_KEY"} {
+		part := maps.Clone(whole)
+		delete(part, name)
+		if _, err := parse(t, part, "no such file"); err == nil || !names(err, name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+	whole["OIDC_ISSUER"] = "http://id.example"
+	if _, err := parse(t, whole, "no such file"); err == nil || !names(err, "OIDC_ISSUER") {
+		t.Errorf("without TLS: %v", err)
+	}
+	whole["ROLES"] = "bridge"
+	whole["REDIS_URL"] = "redis://h"
+	if _, err := parse(t, whole, "no such file"); err != nil {
+		t.Errorf("of a process without an edge: %v", err)
+	}
+}
+
+// key is 32 bytes in base64.
+const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
 func TestSettings_ProdNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	_, err := parse(t, map[string]string{"ENV": "prod"}, "no such file")
-	for _, name := range []string{"DATABASE_URL:", "REDIS_URL:", "PUBLIC_URL:"} {
+	for _, name := range []string{"DATABASE_URL:", "REDIS_URL:", "PUBLIC_URL:", "OIDC_ISSUER:", "SESSION_KEY:"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("err = %v, want it to name %s", err, name)
 		}

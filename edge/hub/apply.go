@@ -115,6 +115,9 @@ func (r *room) remove(user vezechat.UserID) {
 	if len(places) > 0 {
 		r.h.spawn(func() { r.recall(out, places[0]) })
 	}
+	if w := r.watched; w != nil {
+		r.h.spawn(func() { w.recheck(user) })
+	}
 }
 
 // recall looks whether who was removed is a member again by now: they left and
@@ -148,11 +151,10 @@ func (r *room) expel(c *Conn, s *sub) bool {
 // are forgotten, sockets come back and are answered from what the log has now.
 func (h *Hub) restart(end vezechat.Seq) {
 	h.mu.Lock()
-	old := h.rooms
-	h.rooms = map[vezechat.RoomID]*room{}
-	for id := range old {
-		h.feed.Leave(id)
-		h.metrics.rooms.Dec()
+	old := make([]*room, 0, len(h.rooms))
+	for _, r := range h.rooms {
+		old = append(old, r)
+		h.drop(r)
 	}
 	h.seen.Store(uint64(end))
 	h.mu.Unlock()

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,6 +172,11 @@ func (c *Conn) In(room vezechat.RoomID) bool { return c.place(room) != nil }
 
 // Rooms returns the rooms that the socket is in.
 func (c *Conn) Rooms() []vezechat.RoomID {
+	return slices.DeleteFunc(c.places(), func(id vezechat.RoomID) bool { return id < 0 })
+}
+
+// places returns the rooms that the socket is in, and the keys of the topics.
+func (c *Conn) places() []vezechat.RoomID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rooms := make([]vezechat.RoomID, 0, len(c.subs))
@@ -234,7 +240,7 @@ func (c *Conn) fail(code wire.CloseCode) {
 // it any more: the connection may then be given back. Queued frames are dropped,
 // but for a close frame, which gets a second to leave.
 func (c *Conn) Detach() {
-	for _, id := range c.Rooms() {
+	for _, id := range c.places() {
 		c.depart(id)
 	}
 	c.mu.Lock()

@@ -37,7 +37,7 @@ func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq, live bool)
 	if live && h.near(after) {
 		return h.fromLog(ctx, r, after, after)
 	}
-	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: after, Limit: fillBatch})
+	p, err := h.archived(ctx, r, after, r.batch())
 	if err != nil {
 		return nil, false, err
 	}
@@ -45,8 +45,8 @@ func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq, live bool)
 		run = append(run, event{e.Seq, e.Prev, e.Payload})
 		after = e.Seq
 	}
-	if p.More {
-		return run, true, nil
+	if p.More || r.topic != nil && r.topic.eventless() {
+		return run, p.More, nil
 	}
 	tail, more, err := h.fromLog(ctx, r, after, max(after, p.Stored))
 	if err != nil {
@@ -93,7 +93,7 @@ func (h *Hub) near(after vezechat.Seq) bool {
 // fromLog reads the log from a place on for the room's events; prev is the event
 // before the first of them.
 func (h *Hub) fromLog(ctx context.Context, r *room, prev, from vezechat.Seq) (run []event, more bool, err error) {
-	records, err := h.cfg.Tail.After(ctx, vezechat.RoomSubject(r.id), from, fillBatch)
+	records, err := h.cfg.Tail.After(ctx, r.subject(), from, fillBatch)
 	if err != nil {
 		return nil, false, err
 	}
@@ -112,6 +112,9 @@ func (r *room) repair(want vezechat.Seq) {
 	}
 	r.filling = true
 	r.h.metrics.repairs.Inc()
+	if r.topic != nil {
+		r.h.metrics.topicRepairs.Inc()
+	}
 	r.h.spawn(r.fill)
 }
 
@@ -121,6 +124,10 @@ func (r *room) fill() {
 	case r.h.fills <- struct{}{}:
 		defer func() { <-r.h.fills }()
 	case <-r.h.ctx.Done():
+		return
+	}
+	if r.topic != nil && r.topic.feed != nil {
+		r.fillDesk()
 		return
 	}
 	pause := 5 * time.Millisecond
@@ -162,7 +169,7 @@ func (r *room) missing() (from, want vezechat.Seq, alive bool) {
 // absent reports whether storage has the log up to want, and no event of the room
 // there: what was announced has been erased.
 func (h *Hub) absent(ctx context.Context, r *room, from, want vezechat.Seq) bool {
-	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: from, Limit: 1})
+	p, err := h.archived(ctx, r, from, 1)
 	return err == nil && p.Stored >= want && (len(p.Events) == 0 || p.Events[0].Seq > want)
 }
 
@@ -170,10 +177,7 @@ func (h *Hub) absent(ctx context.Context, r *room, from, want vezechat.Seq) bool
 func (r *room) filled(run []event, more, gone bool) (done bool) {
 	r.mu.Lock()
 	for _, e := range run {
-		if e.seq > r.last {
-			r.h.metrics.repaired.Inc()
-			r.deliver(e.seq, e.prev, e.payload)
-		}
+		r.bring(e)
 	}
 	done = !more && (r.last >= r.want || gone)
 	if done {
@@ -211,6 +215,9 @@ func (h *Hub) sweep(ctx context.Context) {
 		}
 		h.sweeping.Store(h.dirty.Load())
 		all := h.dirty.Swap(false)
+		if all {
+			h.mayLack()
+		}
 		if err := h.sweepOnce(ctx, all); err != nil {
 			h.metrics.sweepErrors.Inc()
 			if all {
@@ -231,6 +238,7 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 	since := time.Duration(h.moved.Load()) + sweepSettle*h.cfg.SweepEvery
 	for _, r := range rooms { // in random order, so that the rest takes turns
 		switch busy, swept := r.standing(now); {
+		case r.topic != nil && r.topic.eventless():
 		case !all && swept > since:
 		case busy:
 			first = append(first, r)
@@ -247,19 +255,27 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 		size, gap = calmChunk, h.cfg.SweepEvery/(2*maxSweep/calmChunk)
 	}
 	for chunk := range slices.Chunk(rooms, size) {
-		bySubject := make(map[string]*room, len(chunk))
+		bySubject := make(map[string][]*room, len(chunk)) // a ticket's topics share one
 		subjects := make([]string, 0, len(chunk))
 		for _, r := range chunk {
-			subject := vezechat.RoomSubject(r.id)
-			bySubject[subject] = r
-			subjects = append(subjects, subject)
+			subject := r.subject()
+			if bySubject[subject] == nil {
+				subjects = append(subjects, subject)
+			}
+			bySubject[subject] = append(bySubject[subject], r)
 		}
 		heads, err := h.cfg.Tail.Heads(ctx, subjects)
 		if err != nil {
 			return err
 		}
 		for subject, head := range heads {
-			bySubject[subject].compare(head)
+			for _, r := range bySubject[subject] {
+				if all {
+					r.compare(head)
+				} else {
+					r.suspect(head)
+				}
+			}
 		}
 		for _, r := range chunk {
 			r.compared(clock)
@@ -282,20 +298,38 @@ func (h *Hub) sweepOnce(ctx context.Context, all bool) error {
 // just opened.
 const sweepSettle = 5
 
-// standing tells whether the room was opened or heard of in the last two minutes,
-// and when it was last compared with the log, by Hub.clock.
+// standing tells whether the room was opened or heard of in the last two minutes, or
+// is suspected, and when it was last compared with the log, by Hub.clock.
 func (r *room) standing(now time.Time) (busy bool, swept time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Sub(r.active) < 2*time.Minute, r.swept
+	return r.stood != 0 || now.Sub(r.active) < 2*time.Minute, r.swept
 }
 
 // compared notes that the room was compared with the log as it was at a time.
 func (r *room) compared(at time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ready {
+	if r.ready && r.stood == 0 {
 		r.swept = at
+	}
+}
+
+// suspect compares with the log while nothing is known to be wrong. What the room has
+// not heard of is most likely on its way, the later the busier the edge is, and a
+// repair would make it busier. So it is lost only if the room still stands where it
+// stood at the sweep before: one that goes on sees from its next event what it missed.
+func (r *room) suspect(head vezechat.Seq) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch place := r.last + 1; {
+	case !r.ready || head <= r.last:
+		r.stood = 0
+	case !r.filling && r.stood != place:
+		r.stood = place
+	default:
+		r.stood = 0
+		r.lost(head)
 	}
 }
 
@@ -304,7 +338,14 @@ func (r *room) compared(at time.Duration) {
 func (r *room) compare(head vezechat.Seq) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ready && head > r.last && head > r.want {
+	if r.ready && head > r.last {
+		r.lost(head)
+	}
+}
+
+// lost repairs up to a head; mu is held.
+func (r *room) lost(head vezechat.Seq) {
+	if head > r.want {
 		r.h.metrics.sweepHits.Inc()
 		r.repair(head)
 	}

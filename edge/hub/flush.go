@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"sync"
 
-	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
@@ -185,7 +184,7 @@ func (c *Conn) tellLag() {
 		if c.subs.get(s.room.id) != s || !s.lagged {
 			continue
 		}
-		frame := wire.AppendText(nil, wire.Lag(s.room.id, vezechat.Seq(s.room.head.Load())))
+		frame := wire.AppendText(nil, s.room.lag())
 		c.queue = append(c.queue, chunk{data: frame})
 		c.bytes += len(frame)
 	}

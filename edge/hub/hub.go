@@ -30,13 +30,16 @@ import (
 	"vezeuniqverse.com/vezechat"
 )
 
-// Feed is the live feed of rooms. It calls the hub back: Event, Soft,
-// Discontinuity.
+// Feed is the live feed of rooms and of the desk. It calls the hub back: Event, Soft,
+// DeskEvent, Discontinuity.
 type Feed interface {
 	// Join listens to a room and returns when it does. Joining twice is harmless.
 	Join(room vezechat.RoomID) error
 	// Leave stops listening. It does not block.
 	Leave(room vezechat.RoomID)
+	// JoinDesk and LeaveDesk do the same for the events of all tickets and agents.
+	JoinDesk() error
+	LeaveDesk()
 }
 
 // Tail reads the end of the log directly.
@@ -56,10 +59,17 @@ type Archive interface {
 	Events(ctx context.Context, q vezechat.EventQuery) (vezechat.EventPage, error)
 }
 
+// DeskArchive reads what storage has of the events of tickets and agents.
+type DeskArchive interface {
+	// DeskEvents is that of vezechat.DeskService.
+	DeskEvents(ctx context.Context, q vezechat.DeskEventQuery) (vezechat.EventPage, error)
+}
+
 // Config is what a hub works with. All but the numbers is required.
 type Config struct {
 	Tail    Tail
 	Archive Archive
+	Desk    DeskArchive
 	Soft    func(room vezechat.RoomID, payload []byte) error // sends to all edges of a room
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -123,6 +133,7 @@ type Hub struct {
 	last      atomic.Uint64 // where it ends, as last asked
 	moved     atomic.Int64  // when that was found to have changed, by clock
 	ringBytes atomic.Int64
+	deskMoves atomic.Uint64 // events of tickets and agents heard of
 	shorter   atomic.Int32  // observations of a log that ends too early
 	forked    atomic.Bool   // the feed told of an event that the log had not there before
 	dirty     atomic.Bool   // a discontinuity: look at every room
@@ -132,10 +143,11 @@ type Hub struct {
 	ctx    context.Context // ends repairs and resumes when Run stops
 	cancel context.CancelFunc
 
-	mu    sync.Mutex // guards rooms, conns and down
-	rooms map[vezechat.RoomID]*room
-	conns map[*Conn]struct{}
-	down  bool // no new sockets or rooms
+	mu     sync.Mutex                // guards rooms, topics, conns and down
+	rooms  map[vezechat.RoomID]*room // and topics, by their keys
+	topics int                       // of rooms
+	conns  map[*Conn]struct{}
+	down   bool // no new sockets or rooms
 
 	spawning sync.Mutex     // guards stopped, and spawned's Add against its Wait
 	spawned  sync.WaitGroup // repairs and drains
@@ -182,6 +194,7 @@ func (h *Hub) Run(ctx context.Context, ready func()) error {
 		wg.Go(func() { f.run(inner) })
 	}
 	wg.Go(func() { h.sweep(inner) })
+	wg.Go(func() { h.checkDesk(inner) })
 	wg.Go(func() { h.janitor(inner) })
 	wg.Go(func() { h.presence(inner) })
 	wg.Go(func() { h.wheel.run(inner) })
@@ -325,12 +338,10 @@ func (h *Hub) janitor(ctx context.Context) {
 func (h *Hub) evict() {
 	h.mu.Lock()
 	var gone []*room
-	for id, r := range h.rooms {
+	for _, r := range h.rooms {
 		// refs is raised under mu only, so that a room that has none stays so here.
 		if r.refs.Load() == 0 && h.clock()-time.Duration(r.idle.Load()) >= h.cfg.Linger {
-			delete(h.rooms, id)
-			h.feed.Leave(id) // under mu: a new Join of the room comes after it
-			h.metrics.rooms.Dec()
+			h.drop(r)
 			gone = append(gone, r)
 		}
 	}
@@ -340,9 +351,26 @@ func (h *Hub) evict() {
 		r.dead = true
 		r.ring.clear(h)
 		r.mu.Unlock()
+		if r.topic != nil {
+			r.unbind()
+		}
 	}
 	if h.ringBytes.Load() > h.cfg.RingBytes {
 		h.shrink()
+	}
+}
+
+// drop forgets a room and stops listening to it; mu is held, so that a new Join of the
+// room comes after it.
+func (h *Hub) drop(r *room) {
+	delete(h.rooms, r.id)
+	if r.topic == nil {
+		h.feed.Leave(r.id)
+		h.metrics.rooms.Dec()
+		return
+	}
+	if h.topics--; h.topics == 0 {
+		h.feed.LeaveDesk()
 	}
 }
 
@@ -373,7 +401,11 @@ func (h *Hub) acquire(ctx context.Context, id vezechat.RoomID) (*room, error) {
 	if r == nil {
 		r = newRoom(h, id)
 		h.rooms[id] = r
-		h.metrics.rooms.Inc()
+		if r.topic == nil {
+			h.metrics.rooms.Inc()
+		} else {
+			h.topics++
+		}
 	}
 	r.refs.Add(1)
 	h.mu.Unlock()

@@ -35,6 +35,10 @@ type metrics struct {
 	resumes         *prometheus.CounterVec // from: ring, archive, reset, lag
 	closes          *prometheus.CounterVec // code
 	discontinuities *prometheus.CounterVec // reason: reconnect, slow, fork
+	watchers        *prometheus.GaugeVec   // topic: desk, board, ticket
+	topicEvents     *prometheus.CounterVec // likewise
+	topicResets     *prometheus.CounterVec // reason: cursor, far, late
+	topicRepairs    prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -54,7 +58,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return v
 	}
 	latency := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "vezechat_edge_delivery_seconds", Help: "Time from an event's creation to its hand-over to this edge's sockets, one event in 8.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)})
-	r.MustRegister(latency)
+	watchers := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vezechat_edge_watchers", Help: "Sockets that watch, by topic."}, []string{"topic"})
+	r.MustRegister(latency, watchers)
 	return &metrics{
 		sockets:         gauge("sockets", "Open sockets."),
 		rooms:           gauge("rooms", "Rooms listened to."),
@@ -78,6 +83,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		resumes:         vec("resumes_total", "Joins with a cursor, by where the missed events came from.", "from"),
 		closes:          vec("closes_total", "Sockets closed by the hub, by code.", "code"),
 		discontinuities: vec("discontinuities_total", "Times the live feed may have lost messages of any room.", "reason"),
+		watchers:        watchers,
+		topicEvents:     vec("topic_events_total", "Events and boards queued for those who watch, by topic.", "topic"),
+		topicResets:     vec("topic_resets_total", "Times that somebody who watches was told to load the topic again, by reason.", "reason"),
+		topicRepairs:    counter("topic_repairs_total", "Repairs of topics begun; they count as repairs, too."),
 	}
 }
 

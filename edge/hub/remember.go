@@ -32,7 +32,7 @@ func (r *room) remember(user vezechat.UserID, access vezechat.Access) {
 
 // known returns what somebody may do in a room, if they were there a moment ago
 // and the room is not known to have missed anything since: no event waits for a
-// repair, and the feed has not been away since the rooms were last compared with
+// repair, no sweep has found the log further, and the feed has not been away since the rooms were last compared with
 // the log. A removal takes effect with its event, as it does for those who stayed.
 func (h *Hub) known(id vezechat.RoomID, user vezechat.UserID) (access vezechat.Access, ok bool) {
 	r := h.room(id)
@@ -42,7 +42,7 @@ func (h *Hub) known(id vezechat.RoomID, user vezechat.UserID) (access vezechat.A
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k, ok := r.recent[user]
-	if !ok || !r.ready || r.dead || r.filling || h.clock()-k.at > h.cfg.Linger {
+	if !ok || !r.ready || r.dead || r.filling || r.stood != 0 || h.clock()-k.at > h.cfg.Linger {
 		return access, false
 	}
 	return k.access, true
@@ -73,7 +73,7 @@ func (c *Conn) depart(id vezechat.RoomID) {
 	c.mu.Lock()
 	access := s.access
 	c.mu.Unlock()
-	if was := s.index >= 0; s.room.expel(c, s) && was {
+	if was := s.index >= 0 && s.room.topic == nil; s.room.expel(c, s) && was {
 		s.room.remember(c.user, access)
 	}
 }

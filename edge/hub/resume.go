@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
 // What ends a resume early: the socket has ended, or lost its place in the room;
-// the room was left out for it.
+// the room was left out for it; its cursor is too far back.
 var (
 	errGone   = errors.New("the socket is gone")
 	errLagged = errors.New("the room was left out")
+	errFar    = errors.New("more was missed of a topic than a resume brings")
 )
 
 // JoinRequest puts a socket into a room.
@@ -191,8 +191,9 @@ type cursor struct {
 	at    vezechat.Seq
 	sent  int
 	empty int
-	ok    bool // the answer to the join was sent
-	ahead bool // this edge has yet to hear what the client has
+	shown vezechat.Seq // of a topic: the last event that the socket was sent
+	ok    bool         // the answer to the join was sent
+	ahead bool         // this edge has yet to hear what the client has
 }
 
 // pause waits a little before asking again for what is known to be there: some
@@ -213,7 +214,7 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 	if req.After == nil || c.reset(r, req) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		c.Send(wire.Joined(req.Ref, r.id, r.last, req.After != nil))
+		c.Send(r.joined(req.Ref, r.last, req.After != nil))
 		return c.enter(r, s)
 	}
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
@@ -221,6 +222,9 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 	cur := cursor{at: *req.After}
 	for {
 		done, err := c.fromRing(r, s, req, &cur)
+		if errors.Is(err, errFar) {
+			return c.startOver(s, req, &cur)
+		}
 		if done || err != nil {
 			return c.lagging(s, err)
 		}
@@ -230,7 +234,9 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 			}
 			continue
 		}
-		if err := c.fromArchive(ctx, s, req, &cur); err != nil {
+		if err := c.fromArchive(ctx, s, req, &cur); errors.Is(err, errFar) {
+			return c.startOver(s, req, &cur)
+		} else if err != nil {
 			return c.lagging(s, err)
 		}
 		if cur.sent > maxResume {
@@ -252,6 +258,9 @@ func (c *Conn) reset(r *room, req JoinRequest) bool {
 	}
 	if void {
 		c.h.metrics.resumes.WithLabelValues("reset").Inc()
+		if r.topic != nil {
+			c.h.metrics.topicResets.WithLabelValues("cursor").Inc()
+		}
 	}
 	return void
 }
@@ -260,6 +269,10 @@ func (c *Conn) reset(r *room, req JoinRequest) bool {
 func (r *room) reaches(seq vezechat.Seq) bool {
 	ctx, cancel := context.WithTimeout(r.h.ctx, 2*time.Second)
 	defer cancel()
+	if r.topic != nil && r.topic.eventless() {
+		state, err := r.h.cfg.Tail.State(ctx)
+		return err == nil && seq <= state.Last
+	}
 	head, err := r.askHead(ctx)
 	if err != nil || head < seq {
 		return false
@@ -273,17 +286,20 @@ func (r *room) reaches(seq vezechat.Seq) bool {
 func (c *Conn) fromRing(r *room, s *sub, req JoinRequest, cur *cursor) (done bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if cur.ahead = cur.at > r.last; cur.ahead {
+	if cur.ahead = cur.at > r.reached(); cur.ahead {
 		r.repair(cur.at) // entering now would deliver a second time what the repair brings
 		return false, nil
 	}
 	frames, ok := r.ring.after(cur.at)
-	if !ok {
+	switch {
+	case !ok:
 		return false, nil
+	case r.topic != nil && cur.sent+len(frames) > maxMissed:
+		return false, errFar
 	}
 	if !cur.ok {
 		c.h.metrics.resumes.WithLabelValues("ring").Inc()
-		c.Send(wire.Joined(req.Ref, r.id, r.last, false))
+		c.Send(r.joined(req.Ref, r.last, false))
 		cur.ok = true
 	}
 	shared := make([][]byte, len(frames))
@@ -328,7 +344,7 @@ func (c *Conn) enter(r *room, s *sub) error {
 func (c *Conn) giveUp(r *room, s *sub) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.Send(wire.Lag(r.id, r.last))
+	c.Send(r.lag())
 	c.mu.Lock()
 	s.lagged = true // until it joins again
 	c.mu.Unlock()
@@ -338,12 +354,15 @@ func (c *Conn) giveUp(r *room, s *sub) error {
 // fromArchive sends one page of what was missed.
 func (c *Conn) fromArchive(ctx context.Context, s *sub, req JoinRequest, cur *cursor) error {
 	run, err := c.h.admitted(ctx, s.room, cur.at)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case s.room.topic != nil && cur.sent+len(run) > maxMissed:
+		return errFar
 	}
 	if !cur.ok {
 		c.h.metrics.resumes.WithLabelValues("archive").Inc()
-		c.Send(wire.Joined(req.Ref, s.room.id, vezechat.Seq(s.room.head.Load()), false))
+		c.Send(s.room.joined(req.Ref, vezechat.Seq(s.room.head.Load()), false))
 		cur.ok = true
 	}
 	if len(run) > 0 {
@@ -369,9 +388,9 @@ func (h *Hub) admitted(ctx context.Context, r *room, after vezechat.Seq) ([]even
 func (c *Conn) sendRun(ctx context.Context, s *sub, run []event, cur *cursor) error {
 	var batch []byte
 	for i, e := range run {
-		batch = append(batch, encode(e.seq, e.prev, e.payload)...)
+		batch = append(batch, s.room.placed(e, cur)...)
 		cur.at = e.seq
-		if len(batch) < c.h.cfg.QueueBytes/4 && i < len(run)-1 {
+		if len(batch) == 0 || len(batch) < c.h.cfg.QueueBytes/4 && i < len(run)-1 {
 			continue
 		}
 		if err := c.feed(s, batch); err != nil {
@@ -393,7 +412,7 @@ func (h *Hub) empty(ctx context.Context, r *room, cur *cursor) error {
 	r.mu.Lock()
 	base := r.ring.base
 	r.mu.Unlock()
-	p, err := h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: cur.at, Limit: 1})
+	p, err := h.archived(ctx, r, cur.at, 1)
 	switch {
 	case err != nil:
 		return err

@@ -10,10 +10,11 @@ import (
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
-// room is one room on this edge.
+// room is one room, or one topic, on this edge.
 type room struct {
-	h  *Hub
-	id vezechat.RoomID
+	h     *Hub
+	id    vezechat.RoomID
+	topic *topic // nil: it is a room
 
 	opening sync.Mutex // held while open works; before mu
 
@@ -37,6 +38,7 @@ type room struct {
 	entering map[*Conn]*sub                 // on their way in: they hear nothing yet, and can be removed; nil when nobody is
 	recent   map[vezechat.UserID]remembered // those who have just gone; nil when nobody has
 	changes  int                            // events that changed who may do what
+	watched  *room                          // the topic of those who see the ticket by being in this room; nil: none
 	pend     [][]byte
 	pending  int       // bytes in pend
 	flushed  time.Time // when pend was last sent
@@ -45,6 +47,7 @@ type room struct {
 
 	active time.Time     // the last live event, for the sweeper
 	swept  time.Duration // when it was last compared with the log, by Hub.clock
+	stood  vezechat.Seq  // one above last, when a calm sweep found the log further; 0: it did not
 	people people
 }
 
@@ -62,7 +65,14 @@ const (
 )
 
 func newRoom(h *Hub, id vezechat.RoomID) *room {
-	return &room{h: h, id: id, filling: true}
+	r := &room{h: h, id: id, filling: true}
+	if id < 0 {
+		r.topic = &topic{Topic: topicAt(id)}
+		if r.topic.kind == kindDesk {
+			r.topic.feed = &deskFeed{ends: map[string]vezechat.Seq{}}
+		}
+	}
+	return r
 }
 
 // open listens to the room and learns its head, once.
@@ -75,6 +85,9 @@ func (r *room) open(ctx context.Context) error {
 	if ready {
 		return nil
 	}
+	if r.topic != nil {
+		return r.openTopic(ctx)
+	}
 	if err := r.h.feed.Join(r.id); err != nil {
 		return err
 	}
@@ -84,11 +97,7 @@ func (r *room) open(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ready = true
-	r.active = time.Now()
-	r.advance(max(r.last, head))
-	r.ring.reset(r.last)
-	r.filling = false
+	r.begin(head)
 	r.replay()
 	r.people.query = true
 	return nil
@@ -97,7 +106,7 @@ func (r *room) open(ctx context.Context) error {
 // askHead asks the log for the room's last event, and the archive when the log has
 // none any more.
 func (r *room) askHead(ctx context.Context) (vezechat.Seq, error) {
-	subject := vezechat.RoomSubject(r.id)
+	subject := r.subject()
 	heads, err := r.h.cfg.Tail.Heads(ctx, []string{subject})
 	if err != nil {
 		return 0, err
@@ -105,7 +114,7 @@ func (r *room) askHead(ctx context.Context) (vezechat.Seq, error) {
 	if head, ok := heads[subject]; ok {
 		return head, nil
 	}
-	p, err := r.h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: 1 << 62, Limit: 1})
+	p, err := r.h.archived(ctx, r, vezechat.MaxSeq, 1)
 	if err != nil {
 		return 0, err
 	}
@@ -137,13 +146,7 @@ func (r *room) live(seq, prev vezechat.Seq, payload []byte) {
 func (r *room) take(it item) {
 	switch {
 	case r.filling:
-		if len(r.queue) < maxWaiting && r.queued+len(it.payload) <= maxWaitingBytes {
-			r.queue = append(r.queue, it)
-			r.queued += len(it.payload)
-			r.want = max(r.want, it.prev)
-		} else {
-			r.want = max(r.want, it.seq)
-		}
+		r.park(it)
 	case it.seq <= r.last:
 		r.h.metrics.stale.Inc()
 		if r.ring.denies(it.seq, it.payload) {
@@ -159,12 +162,27 @@ func (r *room) take(it item) {
 	}
 }
 
+// park has an event wait for a repair; mu is held.
+func (r *room) park(it item) {
+	if len(r.queue) < maxWaiting && r.queued+len(it.payload) <= maxWaitingBytes {
+		r.queue = append(r.queue, it)
+		r.queued += len(it.payload)
+		r.want = max(r.want, it.prev)
+	} else {
+		r.want = max(r.want, it.seq)
+	}
+}
+
 // replay takes what waited; mu is held and no repair runs.
 func (r *room) replay() {
 	q := r.queue
 	r.queue, r.queued = nil, 0
 	for _, it := range q {
-		r.take(it)
+		if r.topic != nil {
+			r.takeTopic(it)
+		} else {
+			r.take(it)
+		}
 	}
 }
 
@@ -281,6 +299,10 @@ func join(frames [][]byte) []byte {
 func (r *room) add(c *Conn, s *sub) {
 	s.index = len(r.members)
 	r.members = append(r.members, c)
+	if r.topic != nil {
+		r.h.metrics.watchers.WithLabelValues(r.topic.Name().Name).Inc()
+		return
+	}
 	r.people.enter(c.user, c.handle)
 }
 
@@ -296,5 +318,9 @@ func (r *room) drop(c *Conn, s *sub) {
 	r.members = r.members[:end]
 	moved.reindex(r.id, s.index)
 	s.index = -1
+	if r.topic != nil {
+		r.h.metrics.watchers.WithLabelValues(r.topic.Name().Name).Dec()
+		return
+	}
 	r.people.exit(c.user)
 }

@@ -82,3 +82,37 @@ func TestSweep_ManyRoomsInPieces(t *testing.T) {
 		}
 	})
 }
+
+// What is late is not lost: a calm sweep repairs a room only if it still stands where
+// it stood at the sweep before.
+func TestSweep_LateIsNotLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config) { c.SweepEvery = time.Hour })
+	a := w.connect(1)
+	a.enter(t, 7, nil, "")
+	w.set(func() { w.lose = func(vezechat.Seq) bool { return true } }) // it is brought by hand
+	r := w.hub.room(7)
+	suspected := func(head vezechat.Seq) (filling bool, stood vezechat.Seq) {
+		r.suspect(head)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.filling, r.stood
+	}
+	first := w.say(7, "late")
+	if filling, stood := suspected(first); filling || stood == 0 {
+		t.Errorf("at the first sweep: repairs %v, suspected %v", filling, stood != 0)
+	}
+	w.hub.Event(7, first, 0, w.records[0].Payload)
+	second := w.say(7, "later still")
+	if filling, stood := suspected(second); filling || stood == 0 {
+		t.Errorf("after the room has gone on: repairs %v, suspected %v", filling, stood != 0)
+	}
+	if got := a.seqs(7); len(got) > 1 {
+		t.Fatalf("has %v, of which the second came without a repair", got)
+	}
+	suspected(second)
+	until(t, "what did not come for two sweeps", func() bool { return slices.Equal(a.seqs(7), []vezechat.Seq{first, second}) })
+	if _, stood := suspected(second); stood != 0 {
+		t.Error("is suspected although it has everything")
+	}
+}

@@ -28,24 +28,27 @@ type world struct {
 	hub  *Hub
 	stop func() // ends the hub; the test's end does it too
 
-	mu       sync.Mutex
-	epoch    string
-	records  []vezechat.Record
-	heads    map[string]vezechat.Seq
-	joined   map[vezechat.RoomID]int
-	lose     func(seq vezechat.Seq) bool
-	stored   vezechat.Seq // storage has the log up to here; 0: all of it
-	first    vezechat.Seq // the log begins here
-	failTail bool
-	asked    int // calls of Heads
-	largest  int // rooms that one of them asked for
-	failArch bool
+	mu      sync.Mutex
+	epoch   string
+	records []vezechat.Record
+	heads   map[string]vezechat.Seq
+	joined  map[vezechat.RoomID]int
+	desk    bool // the desk is listened to
+
+	deskReads int // calls of DeskEvents
+	lose      func(seq vezechat.Seq) bool
+	stored    vezechat.Seq // storage has the log up to here; 0: all of it
+	first     vezechat.Seq // the log begins here
+	failTail  bool
+	asked     int // calls of Heads
+	largest   int // rooms that one of them asked for
+	failArch  bool
 }
 
 func newWorld(t testing.TB, change func(*Config)) *world {
 	w := &world{t: t, epoch: "e1", first: 1, heads: map[string]vezechat.Seq{}, joined: map[vezechat.RoomID]int{}}
 	cfg := Config{
-		Tail: w, Archive: w, Name: "edge-1", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(),
+		Tail: w, Archive: w, Desk: w, Name: "edge-1", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(),
 		Window: time.Millisecond, SweepEvery: 20 * time.Millisecond, Linger: 50 * time.Millisecond, StallAfter: 200 * time.Millisecond,
 	}
 	cfg.Soft = func(room vezechat.RoomID, p []byte) error { w.hub.Soft(room, p); return nil }
@@ -80,6 +83,10 @@ func (w *world) Leave(room vezechat.RoomID) {
 	defer w.mu.Unlock()
 	delete(w.joined, room)
 }
+
+func (w *world) JoinDesk() error { w.set(func() { w.desk = true }); return nil }
+
+func (w *world) LeaveDesk() { w.set(func() { w.desk = false }) }
 
 func (w *world) After(_ context.Context, subject string, after vezechat.Seq, limit int) (out []vezechat.Record, err error) {
 	w.mu.Lock()
@@ -152,24 +159,76 @@ func (w *world) Events(_ context.Context, q vezechat.EventQuery) (p vezechat.Eve
 	return p, nil
 }
 
+// DeskEvents has the events of tickets and agents as storage would.
+func (w *world) DeskEvents(_ context.Context, q vezechat.DeskEventQuery) (p vezechat.EventPage, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deskReads++
+	if w.failArch {
+		return p, vezechat.Errorf(vezechat.CodeUnavailable, "storage is away")
+	}
+	if p.Stored = w.stored; p.Stored == 0 {
+		p.Stored = vezechat.Seq(len(w.records))
+	}
+	prev := map[string]vezechat.Seq{}
+	for _, r := range w.records {
+		if _, room := vezechat.RoomOfSubject(r.Subject); room || r.Seq > p.Stored || q.TicketID != 0 && r.Subject != vezechat.TicketSubject(q.TicketID) {
+			continue
+		}
+		if r.Seq > q.After {
+			if len(p.Events) == q.Limit {
+				p.More = true
+				break
+			}
+			p.Events = append(p.Events, vezechat.StoredEvent{Seq: r.Seq, Prev: prev[r.Subject], Payload: r.Payload})
+		}
+		prev[r.Subject], p.Head = r.Seq, r.Seq
+	}
+	return p, nil
+}
+
 // post appends an event to the log and, unless it is lost, to the feed.
 func (w *world) post(e vezechat.Event) vezechat.Seq {
+	tell := w.keep(e)
+	tell.live()
+	return tell.seq
+}
+
+// told is an event on its way from the log to the hub.
+type told struct {
+	w         *world
+	subject   string
+	seq, prev vezechat.Seq
+	payload   []byte
+	lost      bool
+}
+
+// keep appends an event to the log.
+func (w *world) keep(e vezechat.Event) told {
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
-	payload := vezechat.AppendEvent(nil, &e)
 	w.mu.Lock()
-	seq := vezechat.Seq(len(w.records) + 1)
-	subject := vezechat.RoomSubject(e.RoomID)
-	prev := w.heads[subject]
-	w.records = append(w.records, vezechat.Record{Subject: subject, Seq: seq, Payload: payload})
-	w.heads[subject] = seq
-	lost := w.joined[e.RoomID] == 0 || w.lose != nil && w.lose(seq)
-	w.mu.Unlock()
-	if !lost {
-		w.hub.Event(e.RoomID, seq, prev, payload)
+	defer w.mu.Unlock()
+	n := told{w: w, subject: vezechat.SubjectOf(&e), seq: vezechat.Seq(len(w.records) + 1), payload: vezechat.AppendEvent(nil, &e)}
+	n.prev = w.heads[n.subject]
+	w.records = append(w.records, vezechat.Record{Subject: n.subject, Seq: n.seq, Payload: n.payload})
+	w.heads[n.subject] = n.seq
+	n.lost = e.Type.Topic() == vezechat.TopicRoom && w.joined[e.RoomID] == 0 || e.Type.Topic() != vezechat.TopicRoom && !w.desk
+	n.lost = n.lost || w.lose != nil && w.lose(n.seq)
+	return n
+}
+
+// live brings it, unless it is lost.
+func (n told) live() {
+	if n.lost {
+		return
 	}
-	return seq
+	if room, ok := vezechat.RoomOfSubject(n.subject); ok {
+		n.w.hub.Event(room, n.seq, n.prev, n.payload)
+	} else {
+		n.w.hub.DeskEvent(n.subject, n.seq, n.prev, n.payload)
+	}
 }
 
 func (w *world) say(room vezechat.RoomID, text string) vezechat.Seq {

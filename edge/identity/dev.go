@@ -103,7 +103,7 @@ func (d *Dev) Mint(c Claims, ttl time.Duration) (string, error) {
 			Issuer: DevIssuer, Subject: c.Subject, Audience: jwt.Audience{d.aud}, ID: rand.Text(),
 			Expiry: jwt.NewNumericDate(now.Add(ttl)), IssuedAt: jwt.NewNumericDate(now),
 		},
-		Email: c.Email, EmailVerified: flexBool(c.EmailVerified), Handle: c.Handle, Scope: scopes(c.Scopes), Roles: c.Roles,
+		Profile: Profile{Email: c.Email, EmailVerified: flexBool(c.EmailVerified), Handle: c.Handle, Scope: scopes(c.Scopes), Roles: c.Roles},
 	}).Serialize()
 	if err != nil {
 		return "", vezechat.WrapError(vezechat.CodeInternal, err, "the token cannot be signed")

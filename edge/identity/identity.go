@@ -109,6 +109,12 @@ func asymmetric(a jose.SignatureAlgorithm) bool {
 // claims are what the hub reads of a token.
 type claims struct {
 	jwt.Claims
+	Profile
+}
+
+// Profile is the part of a token's claims, or of a userinfo answer, that tells who
+// somebody is and what they may do.
+type Profile struct {
 	Email         string   `json:"email,omitempty"`
 	EmailVerified flexBool `json:"email_verified,omitempty"`
 	Handle        string   `json:"preferred_username,omitempty"`

@@ -18,8 +18,8 @@ import (
 // KeySize is the length of a session key in bytes.
 const KeySize = 32
 
-// maxSealed bounds a sealed value in bytes; browsers keep cookies up to 4 KiB.
-const maxSealed = 4000
+// MaxSealed bounds a sealed value in bytes; browsers keep cookies up to 4 KiB.
+const MaxSealed = 4000
 
 const (
 	sealVersion = 1
@@ -90,7 +90,7 @@ func (b *Box) Seal(purpose string, plain []byte) string {
 // Open returns what was sealed for the same purpose with one of the keys.
 // CodeUnauthorized: it was not.
 func (b *Box) Open(purpose, sealed string) ([]byte, error) {
-	if len(sealed) > maxSealed {
+	if len(sealed) > MaxSealed {
 		return nil, notOurs(nil)
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
@@ -150,7 +150,17 @@ func NewSessions(box *Box, ttl time.Duration, now func() time.Time) *Sessions {
 
 // Begin returns a new session of a user and its cookie.
 func (s *Sessions) Begin(u vezechat.User, scopes vezechat.Scopes) (Session, string, error) {
-	return s.begin(purposeSession, s.ttl, Session{UserID: u.ID, Handle: u.Handle, Scopes: scopes})
+	return s.Renew(rand.Text(), u, scopes, s.now().Add(s.ttl))
+}
+
+// Renew returns a session with the id of an earlier one, whose CSRF tokens stay good,
+// and its cookie. It ends at a time, and not later than a new one would.
+func (s *Sessions) Renew(id string, u vezechat.User, scopes vezechat.Scopes, until time.Time) (Session, string, error) {
+	if latest := s.now().Add(s.ttl); until.After(latest) {
+		until = latest
+	}
+	sess := Session{ID: id, UserID: u.ID, Handle: u.Handle, Scopes: scopes, ExpiresAt: until.UTC().Truncate(time.Second)}
+	return s.sealed(purposeSession, sess)
 }
 
 // guestScopes are what a guest may do with their ticket.
@@ -160,11 +170,12 @@ var guestScopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrit
 // as a token. It lasts for vezechat.GuestFor, and is none of an account: Resume does
 // not take it, and ResumeGuest takes no other.
 func (s *Sessions) BeginGuest(u vezechat.User, g vezechat.Guest) (Session, string, error) {
-	return s.begin(purposeGuest, vezechat.GuestFor, Session{UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g})
+	return s.sealed(purposeGuest, Session{
+		ID: rand.Text(), UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g, ExpiresAt: s.now().Add(vezechat.GuestFor).UTC().Truncate(time.Second),
+	})
 }
 
-func (s *Sessions) begin(purpose string, ttl time.Duration, sess Session) (Session, string, error) {
-	sess.ID, sess.ExpiresAt = rand.Text(), s.now().Add(ttl).UTC().Truncate(time.Second)
+func (s *Sessions) sealed(purpose string, sess Session) (Session, string, error) {
 	b, err := json.Marshal(sess)
 	if err != nil {
 		return Session{}, "", vezechat.WrapError(vezechat.CodeInternal, err, "the session cannot be written")

@@ -48,12 +48,16 @@ func Refused(ref json.RawMessage, room vezechat.RoomID, e *vezechat.Error) []byt
 	if room > 0 {
 		b = strconv.AppendInt(append(b, `,"room_id":`...), int64(room), 10)
 	}
+	return append(appendError(b, e), '}')
+}
+
+func appendError(b []byte, e *vezechat.Error) []byte {
 	b = vezechat.AppendJSONString(append(b, `,"code":`...), string(e.Code))
 	b = vezechat.AppendJSONString(append(b, `,"message":`...), e.Message)
 	if e.RetryAfter > 0 {
 		b = strconv.AppendInt(append(b, `,"retry_after_ms":`...), max(1, e.RetryAfter.Milliseconds()), 10)
 	}
-	return append(b, '}')
+	return b
 }
 
 // With answers an operation with the fields of v, which must marshal to an object.

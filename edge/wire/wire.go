@@ -41,6 +41,9 @@ const (
 	OpWho     Op = "who"
 	OpHistory Op = "history"
 	OpPing    Op = "ping"
+	OpWatch   Op = "watch"
+	OpUnwatch Op = "unwatch"
+	OpDuty    Op = "duty"
 )
 
 // Request is a client's frame. Which fields count depends on Type.
@@ -61,6 +64,9 @@ type Request struct {
 	Before    vezechat.MessageID `json:"before"`
 	Limit     int                `json:"limit"`
 	Token     string             `json:"token"`
+	Topics    []string           `json:"topics"`
+	TicketID  vezechat.TicketID  `json:"ticket_id"`
+	Off       bool               `json:"off"`
 }
 
 // JoinRoom is one of several joins in a frame.
@@ -137,7 +143,9 @@ func (r *Request) validate() error {
 		if r.Token == "" {
 			return vezechat.Errorf(vezechat.CodeBadRequest, "auth needs a token")
 		}
-	case OpPing:
+	case OpPing, OpDuty:
+	case OpWatch, OpUnwatch:
+		return r.validateWatch()
 	case OpJoin:
 		return r.validateJoin()
 	case OpHistory:

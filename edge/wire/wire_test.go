@@ -40,12 +40,20 @@ func TestReplies_Golden(t *testing.T) {
 		e.RoomID, e.UserID, e.Handle, e.At = 17, 981, "@pilot", at
 		return vezechat.AppendPlaced(nil, vezechat.AppendEvent(nil, &e), 442, 431)
 	}
+	ticket, late := wire.Topic{Name: wire.TopicTicket, Ticket: 5}, vezechat.Errorf(vezechat.CodeForbidden, "that needs the scope ticket.manage")
+	board, err := wire.Board(vezechat.Board{Queues: []vezechat.QueueBoard{{Queue: 1, Name: "Help", Waiting: 2}}, Agents: map[vezechat.AgentStatus]int{vezechat.AgentOnline: 1}, Capacity: 100, At: at})
+	if err != nil {
+		t.Fatal(err)
+	}
 	lines := [][]byte{
 		wire.Hello("e-1", 981, "@pilot"), wire.OK(nil), wire.OK(ref), wire.Pong(name), wire.Joined(ref, 17, 450, false), wire.Joined(nil, 17, 0, true),
 		wire.Sent(ref, 451, false), wire.Sent(name, 451, true), history, empty, wire.Lag(17, 1200), wire.Bye("drain", 8300*time.Millisecond), wire.Typing(17, 981, "@pilot"),
 		wire.Refused(ref, 17, vezechat.Errorf(vezechat.CodeRateLimited, "too fast, \"wait\"").RetryIn(1200*time.Millisecond)),
 		wire.Refused(nil, 0, vezechat.Errorf(vezechat.CodeUnavailable, "soon").RetryIn(time.Microsecond)),
 		wire.Refused(ref, 0, vezechat.Errorf(vezechat.CodeNotFound, "no such room")),
+		wire.Watching(ref, wire.Topic{Name: wire.TopicDesk}, 4720, false), wire.Watching(nil, ticket, 0, true), wire.Watching(name, wire.Topic{Name: wire.TopicBoard}, 0, false),
+		wire.LagTopic(ticket, 4800), wire.Reset(wire.Topic{Name: wire.TopicDesk}, 4800), wire.Unwatched(ticket, late), wire.OffDuty(late), wire.RefusedTopic(ref, ticket, late), board,
+		wire.MarkTopic(event(vezechat.Event{Type: vezechat.EventTicketSolved, TicketID: 5, RequesterID: 2, Version: 3, Status: "solved"}), ticket),
 		event(vezechat.Event{Type: vezechat.EventMessageCreated, Text: "Warp gate <online>\n\u2028", Nonce: "n", ReplyTo: 441}),
 		event(vezechat.Event{Type: vezechat.EventMessageEdited, MessageID: 440, Text: "gate"}),
 		event(vezechat.Event{Type: vezechat.EventReactionAdded, MessageID: 440, Emoji: "🚀"}),
@@ -108,6 +116,15 @@ func TestParse_Refusals(t *testing.T) {
 		{"history of nothing", `{"type":"history","room_id":1,"limit":-1}`, "", "limit"},
 		{"history of all", `{"type":"history","room_id":1,"limit":201}`, "", "limit"},
 		{"no token", `{"type":"auth"}`, "", "needs a token"},
+		{"watch nothing", `{"type":"watch"}`, "", "topics or a ticket_id"},
+		{"watch a topic and a ticket", `{"type":"watch","topics":["desk"],"ticket_id":5}`, "", "topics or a ticket_id"},
+		{"watch no ticket", `{"type":"watch","ticket_id":-5}`, "", "topics or a ticket_id"},
+		{"watch something else", `{"type":"watch","topics":["ticket"]}`, "", "want desk, board"},
+		{"watch twice", `{"type":"watch","topics":["desk","desk"]}`, "", "want desk, board"},
+		{"watch much", `{"type":"watch","topics":["desk","board","desk"]}`, "", "each once"},
+		{"watch a wildcard", `{"type":"watch","topics":["*"]}`, "", "want desk, board"},
+		{"watch beyond all", `{"type":"watch","topics":["desk"],"after":18446744073709551615}`, "", "out of range"},
+		{"unwatch nothing", `{"type":"unwatch"}`, "", "topics or a ticket_id"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

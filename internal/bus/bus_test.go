@@ -212,6 +212,7 @@ type seen struct {
 	events []string
 	soft   []string
 	lost   []string
+	desk   []string
 }
 
 func (s *seen) Event(room vezechat.RoomID, seq, prev vezechat.Seq, payload []byte) {
@@ -224,6 +225,12 @@ func (s *seen) Soft(room vezechat.RoomID, payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.soft = append(s.soft, fmt.Sprintf("%d:%s", room, payload))
+}
+
+func (s *seen) DeskEvent(subject string, seq, prev vezechat.Seq, _ []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.desk = append(s.desk, fmt.Sprintf("%s:%d<%d", subject, seq, prev))
 }
 
 func (s *seen) Discontinuity(reason string) {

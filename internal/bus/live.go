@@ -15,20 +15,24 @@ import (
 )
 
 // LiveHandler takes what the feed brings. Calls for one room come one at a time
-// and in the feed's order; calls for different rooms may run side by side. It
-// must not block: behind it is a bounded queue that drops when full.
+// and in the feed's order, and so do those for the desk as a whole; others may run
+// side by side. It must not block: behind it is a bounded queue that drops when full.
 type LiveHandler interface {
 	// Event takes a stored event: its place, the place of the room's event before
 	// it, and the payload, which is the handler's to keep.
 	Event(room vezechat.RoomID, seq, prev vezechat.Seq, payload []byte)
 	// Soft takes what is never stored: typing and presence.
 	Soft(room vezechat.RoomID, payload []byte)
+	// DeskEvent takes a stored event of a ticket or an agent, by its subject in the
+	// log: its place, that of the subject's event before it, and the payload, which is
+	// the handler's to keep.
+	DeskEvent(subject string, seq, prev vezechat.Seq, payload []byte)
 	// Discontinuity says that the feed may have lost messages of any room: the
 	// connection was away ("reconnect"), or this process too slow ("slow").
 	Discontinuity(reason string)
 }
 
-// Live is the live feed of the rooms that were joined. A wide one listens to every
+// Live is the live feed of the rooms that were joined, and of the desk. A wide one listens to every
 // room at once and may hand its handler events of rooms that nobody has joined:
 // where the log is in this process they pass through it anyway, and a subscription
 // for each room costs 1.5 KB and, over many rooms, a third of the throughput.
@@ -38,10 +42,18 @@ type Live struct {
 	wide   bool
 	intake chan *nats.Msg   // of a wide feed with several shards; else nil
 	shards []chan *nats.Msg // each fed by many subscriptions, or by intake; read by one goroutine
+	desk   chan *nats.Msg   // fed by the two subscriptions of the desk, in the order in which the connection brings them
 	seed   maphash.Seed
 
-	mu   sync.Mutex // guards subs
-	subs map[vezechat.RoomID]roomSub
+	mu       sync.Mutex // guards subs and deskSubs
+	subs     map[vezechat.RoomID]roomSub
+	deskSubs *deskSub // nil: nobody listens to the desk
+}
+
+// deskSub is the subscription to the events of all tickets and agents.
+type deskSub struct {
+	tickets, agents *nats.Subscription
+	known           bool // the server has answered since they were made
 }
 
 // everyRoom is the key of a wide feed's subscription.
@@ -65,6 +77,7 @@ func (b *Bus) Live(h LiveHandler, shards int, wide bool) *Live {
 	for range max(1, shards) {
 		l.shards = append(l.shards, make(chan *nats.Msg, liveQueue))
 	}
+	l.desk = make(chan *nats.Msg, liveQueue)
 	if wide && len(l.shards) > 1 {
 		l.intake = make(chan *nats.Msg, liveQueue)
 	}
@@ -82,6 +95,7 @@ func (l *Live) Run(ctx context.Context) {
 	if l.intake != nil {
 		wg.Go(func() { l.share(ctx) })
 	}
+	wg.Go(func() { l.deliverDesk(ctx) })
 	wg.Wait()
 }
 
@@ -92,6 +106,20 @@ func (l *Live) deliver(ctx context.Context, ch <-chan *nats.Msg) {
 			return
 		case m := <-ch:
 			l.dispatch(m)
+		}
+	}
+}
+
+func (l *Live) deliverDesk(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-l.desk:
+			subject, ok := vezechat.LogSubject(m.Subject)
+			if seq, prev, placed := placeOf(m.Header); ok && placed {
+				l.h.DeskEvent(subject, seq, prev, m.Data)
+			}
 		}
 	}
 }
@@ -130,12 +158,17 @@ func (l *Live) dispatch(m *nats.Msg) {
 		l.h.Soft(room, m.Data)
 		return
 	}
-	seq, err1 := strconv.ParseUint(lastValue(m.Header, jetstream.SequenceHeader), 10, 64)
-	prev, err2 := strconv.ParseUint(lastValue(m.Header, jetstream.LastSequenceHeader), 10, 64)
-	if err1 != nil || err2 != nil {
-		return
+	if seq, prev, ok := placeOf(m.Header); ok {
+		l.h.Event(room, seq, prev, m.Data)
 	}
-	l.h.Event(room, vezechat.Seq(seq), vezechat.Seq(prev), m.Data)
+}
+
+// placeOf returns what the log says of a republished event: its place, and that of
+// its subject's event before it.
+func placeOf(h nats.Header) (seq, prev vezechat.Seq, ok bool) {
+	s, err1 := strconv.ParseUint(lastValue(h, jetstream.SequenceHeader), 10, 64)
+	p, err2 := strconv.ParseUint(lastValue(h, jetstream.LastSequenceHeader), 10, 64)
+	return vezechat.Seq(s), vezechat.Seq(p), err1 == nil && err2 == nil
 }
 
 // Join subscribes to a room and returns when the server it is connected to knows;
@@ -206,6 +239,60 @@ func (l *Live) Leave(room vezechat.RoomID) {
 	l.mu.Unlock()
 	if ok {
 		_ = s.sub.Unsubscribe() // an error means that the connection has closed
+	}
+}
+
+// JoinDesk subscribes to the events of all tickets and agents, as Join does to a
+// room's: there are few of them, and one who watches a ticket costs no subscription.
+// Joining twice is harmless.
+func (l *Live) JoinDesk() error {
+	s, err := l.subscribeDesk()
+	if err != nil {
+		return unavailable(err, "cannot listen to the desk now")
+	}
+	l.mu.Lock()
+	known := s.known
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := l.bus.live.FlushTimeout(2 * time.Second); err != nil {
+		return unavailable(err, "cannot listen to the desk now")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.known = true
+	return nil
+}
+
+func (l *Live) subscribeDesk() (*deskSub, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deskSubs != nil {
+		return l.deskSubs, nil
+	}
+	tickets, err := l.bus.live.ChanSubscribe(vezechat.SubjectLiveTickets, l.desk)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := l.bus.live.ChanSubscribe(vezechat.SubjectLiveAgents, l.desk)
+	if err != nil {
+		_ = tickets.Unsubscribe() // the connection has closed
+		return nil, err
+	}
+	l.deskSubs = &deskSub{tickets: tickets, agents: agents}
+	return l.deskSubs, nil
+}
+
+// LeaveDesk ends the subscription to the desk.
+func (l *Live) LeaveDesk() {
+	l.mu.Lock()
+	s := l.deskSubs
+	l.deskSubs = nil
+	l.mu.Unlock()
+	if s != nil {
+		_ = s.tickets.Unsubscribe() // an error means that the connection has closed
+		_ = s.agents.Unsubscribe()
 	}
 }
 

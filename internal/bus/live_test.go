@@ -86,3 +86,51 @@ func TestLive_Wide(t *testing.T) {
 		})
 	}
 }
+
+// The desk's events come by one way, in the log's order, whatever they are of, and
+// only while somebody listens.
+func TestLive_Desk(t *testing.T) {
+	t.Parallel()
+	for _, wide := range []bool{false, true} {
+		t.Run(fmt.Sprint(wide), func(t *testing.T) {
+			t.Parallel()
+			b := natstest.New(t)
+			var s seen
+			l := b.Live(&s, 2, wide)
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { l.Run(ctx) })
+			defer wg.Wait()
+			defer cancel()
+			add := func(subject string) {
+				t.Helper()
+				if _, err := b.Append(t.Context(), vezechat.Entry{Subject: subject, Payload: []byte("{}")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := func() []string { s.mu.Lock(); defer s.mu.Unlock(); return slices.Clone(s.desk) }
+			add("veze.ticket.5") // 1: nobody listens
+			for range 2 {
+				if err := l.JoinDesk(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, subject := range []string{"veze.ticket.5", "veze.agent.9", "veze.room.5", "veze.ticket.6", "veze.agent.9", "veze.ticket.5"} {
+				add(subject)
+			}
+			want := []string{"veze.ticket.5:2<1", "veze.agent.9:3<0", "veze.ticket.6:5<0", "veze.agent.9:6<3", "veze.ticket.5:7<2"}
+			until(t, func() bool { return slices.Equal(got(), want) })
+			l.LeaveDesk()
+			add("veze.ticket.5") // 8
+			if err := l.JoinDesk(); err != nil {
+				t.Fatal(err)
+			}
+			add("veze.ticket.5")
+			want = slices.Concat(want, []string{"veze.ticket.5:9<8"})
+			until(t, func() bool { return len(got()) == len(want) })
+			if got := got(); !slices.Equal(got, want) {
+				t.Errorf("heard %v\nwant  %v", got, want)
+			}
+		})
+	}
+}

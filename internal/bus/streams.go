@@ -63,6 +63,9 @@ func (b *Bus) setup(ctx context.Context, s Streams) error {
 			}
 		}
 	}
+	if err := b.setupGames(ctx, max(1, s.Replicas)); err != nil {
+		return fmt.Errorf("%s: %w", vezechat.StreamGame, err)
+	}
 	_, err = b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: vezechat.StreamDLQ, Subjects: []string{vezechat.SubjectDLQ}, Description: "events that a consumer could not digest",
 		MaxAge: 14 * 24 * time.Hour, MaxBytes: 256 << 20, MaxMsgSize: 128 << 10, Replicas: max(1, s.Replicas), Duplicates: 2 * time.Minute,

@@ -25,6 +25,7 @@ const (
 	promiseProto  = "the protocol"
 	promiseSettle = "settles"
 	promiseRun    = "the run itself"
+	promiseDesk   = "one ticket, one agent, never over capacity"
 )
 
 // judge collects findings; of each promise it keeps the first ones.

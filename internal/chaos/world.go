@@ -49,6 +49,10 @@ type ports struct {
 	used map[int]bool
 }
 
+func newPorts() *ports {
+	return &ports{rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(os.Getpid()))), used: map[int]bool{}}
+}
+
 func (p *ports) take(ctx context.Context) (int, error) {
 	for range 1000 {
 		n := 20000 + p.rng.IntN(12000)
@@ -69,7 +73,7 @@ func (p *ports) take(ctx context.Context) (int, error) {
 // newWorld builds the programs and lays everything out; nothing runs yet.
 func newWorld(ctx context.Context, cfg Config, dir string, s *story) (*world, error) {
 	w := &world{cfg: cfg, dir: dir, story: s, parts: map[string]*part{}, hub: filepath.Join(dir, "vezechat")}
-	w.ports = &ports{rng: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(os.Getpid()))), used: map[int]bool{}}
+	w.ports = newPorts()
 	if err := w.build(ctx); err != nil {
 		return nil, err
 	}

@@ -100,24 +100,28 @@ func TestClients_RedisConsumerGroup(t *testing.T) {
 	}
 }
 
+// query asks the hub's PostgreSQL with psql.
+func (h *hub) query(t *testing.T, sql string) string {
+	t.Helper()
+	psql := tool(t, "psql", "/usr/lib/postgresql/*/bin/psql", "/opt/homebrew/opt/postgresql*/bin/psql", "/usr/local/opt/postgresql*/bin/psql")
+	r := run(t, world.dir, nil, psql, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", h.file(t).DatabaseURL, "-c", sql)
+	if r.status != 0 {
+		t.Fatalf("psql %s: %s", sql, r.err)
+	}
+	return strings.TrimSpace(r.out)
+}
+
 // Reports read users, rooms and messages with psql, as CONTRACT says.
 func TestClients_Psql(t *testing.T) {
 	t.Parallel()
 	h := shared(t)
-	psql := tool(t, "psql", "/usr/lib/postgresql/*/bin/psql", "/opt/homebrew/opt/postgresql*/bin/psql", "/usr/local/opt/postgresql*/bin/psql")
 	room, name := h.globalRoom(t)
 	ada := fresh("ada")
 	id, err := h.rest(t, ada).Send(t.Context(), roomID(room), "for the report", "n1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	query := func(sql string) string {
-		r := run(t, world.dir, nil, psql, "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", h.file(t).DatabaseURL, "-c", sql)
-		if r.status != 0 {
-			t.Fatalf("psql %s: %s", sql, r.err)
-		}
-		return strings.TrimSpace(r.out)
-	}
+	query := func(sql string) string { t.Helper(); return h.query(t, sql) }
 	byKey := fmt.Sprintf(`SELECT m.text, m.handle, u.handle, u.email IS NOT NULL, r.name, r.kind, r.meta, m.flags IS NULL OR true, m.created_at > now() - interval '5 min'
 		FROM messages m JOIN users u ON u.id = m.user_id JOIN rooms r ON r.id = m.room_id WHERE (m.room_id, m.message_id) = (%d, %d)`, room, id)
 	want := "for the report|@" + ada + "|@" + ada + "|"

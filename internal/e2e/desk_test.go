@@ -1,324 +1,171 @@
 package e2e
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/chromedp/chromedp"
-
+	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/client"
 )
 
-// desk is what the tests of the desk share: the front queue, with what it promises.
-var desk struct {
-	once  sync.Once
-	queue int64
+// calls is somebody who must get what they ask for.
+type calls struct {
+	client.REST
+	t *testing.T
 }
 
-func (h *hub) deskQueue(t *testing.T) int64 {
+func (h *hub) desk(t *testing.T, handle, scopes string) calls {
 	t.Helper()
-	desk.once.Do(func() {
-		admin := h.admin(t)
-		var made struct{ ID int64 }
-		do := func(path string, in map[string]any) {
-			t.Helper()
-			if err := admin.Do(t.Context(), "POST", path, in, &made); err != nil {
-				t.Fatal(err)
-			}
-		}
-		do("/sla-policies", map[string]any{"name": "Promise", "targets": []map[string]any{
-			{"metric": "pickup", "priority": "normal", "seconds": 120}, {"metric": "first_reply", "priority": "normal", "seconds": 900}, {"metric": "resolution", "priority": "normal", "seconds": 86400},
-		}})
-		do("/queues", map[string]any{"name": "Support", "offer_seconds": 600, "policy_id": made.ID})
-		desk.queue = made.ID
-		do("/macros", map[string]any{"name": "Hello", "shared": true, "text": "Hello {{requester.handle}}, this is {{agent.handle}}.", "actions": []map[string]any{{"do": "tag", "tag": "greeted"}}})
+	return calls{client.REST{URL: h.url, Token: h.token(t, handle, "chat.read chat.write "+scopes)}, t}
+}
+
+func (c calls) must(method, path string, in, out any) {
+	c.t.Helper()
+	if err := c.Do(c.t.Context(), method, path, in, out); err != nil {
+		c.t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+// refused wants an error of a code.
+func (c calls) refused(code vezechat.Code, method, path string, in any) {
+	c.t.Helper()
+	if err := c.Do(c.t.Context(), method, path, in, nil); vezechat.CodeOf(err) != code {
+		c.t.Errorf("%s %s: %v, want %s", method, path, err, code)
+	}
+}
+
+type object = map[string]any
+
+// made makes something and returns its number.
+func (c calls) made(path string, in object) int64 {
+	c.t.Helper()
+	var out struct {
+		ID int64 `json:"id"`
+	}
+	c.must("POST", path, in, &out)
+	return out.ID
+}
+
+// setUp makes a queue with all that a desk runs by, and an agent in it.
+func setUp(t *testing.T, h *hub, agent string) (queue string, skill int64) {
+	t.Helper()
+	root := h.desk(t, "root", "chat.admin")
+	var hours []object
+	for _, day := range []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"} {
+		hours = append(hours, object{"day": day, "open": "00:00", "close": "24:00"})
+	}
+	calendar := root.made("/calendars", object{"name": fresh("Always "), "zone": "Europe/Berlin", "hours": hours})
+	policy := root.made("/sla-policies", object{"name": fresh("Gold "), "targets": []object{
+		{"metric": "first_reply", "priority": "normal", "seconds": 3600}, {"metric": "resolution", "priority": "normal", "seconds": 86400},
+	}})
+	skill = root.made("/skills", object{"name": fresh("Ships ")})
+	queue = fresh("Docking ")
+	id := root.made("/queues", object{"name": queue, "calendar_id": calendar, "policy_id": policy, "offer_seconds": 300})
+	root.must("PUT", fmt.Sprintf("/agents/%d", userID(t, h, agent)), object{
+		"capacity": 100, "skills": []object{{"skill_id": skill, "level": 4}}, "places": []object{{"queue_id": id, "tier": 1}},
+	}, nil)
+	return queue, skill
+}
+
+// A desk is set up; somebody asks, an agent is offered it, answers, solves it and is
+// rated; all of it is in the history. Who is neither sees none of it.
+func TestDesk_FromAskingToRating(t *testing.T) {
+	t.Parallel()
+	h := shared(t)
+	sam, ann := fresh("sam"), fresh("ann")
+	queue, skill := setUp(t, h, sam)
+	staff, hers := h.desk(t, sam, "ticket.manage"), h.desk(t, ann, "")
+	staff.must("PUT", "/agents/me/status", object{"status": "online"}, nil)
+	var tk vezechat.Ticket
+	hers.must("POST", "/tickets", object{
+		"subject": "My ship is gone", "body": "It was docked at Nova. " + secret, "queue": strings.ToUpper(queue),
+		"skills": []object{{"skill_id": skill, "level": 3}}, "nonce": "n1",
+	}, &tk)
+	at := "/tickets/" + tk.ID.String()
+
+	var offers struct{ Offers []vezechat.Offer }
+	eventually(t, "the agent is offered it", func() bool {
+		staff.must("GET", "/offers", nil, &offers)
+		return len(offers.Offers) == 1
 	})
-	if desk.queue == 0 {
-		t.Fatal("the desk is not there")
+	staff.must("POST", fmt.Sprintf("/offers/%d/accept", offers.Offers[0].ID), nil, nil)
+	eventually(t, "what was said first is heard", func() bool {
+		staff.must("GET", at, nil, &tk)
+		return tk.LastMsgSeq > 0
+	})
+	staff.must("POST", at+"/comments", object{"text": "It is in dock 7.", "last_msg_seq": tk.LastMsgSeq}, nil)
+	staff.must("POST", at+"/notes", object{"text": "The tractor beam slipped again."}, nil)
+	hers.refused(vezechat.CodeForbidden, "GET", at+"/notes", nil)
+	stranger := h.desk(t, fresh("eve"), "")
+	stranger.refused(vezechat.CodeNotFound, "GET", at, nil)
+	stranger.refused(vezechat.CodeNotFound, "POST", at+"/comments", object{"text": "me too"})
+
+	var clocks struct{ Clocks []vezechat.Clock }
+	eventually(t, "the first reply is on time", func() bool {
+		staff.must("GET", at+"/clocks", nil, &clocks)
+		i := slices.IndexFunc(clocks.Clocks, func(c vezechat.Clock) bool { return c.Metric == vezechat.MetricFirstReply })
+		return i >= 0 && clocks.Clocks[i].State == vezechat.ClockMet && clocks.Clocks[i].BreachedAt.IsZero()
+	})
+	hers.refused(vezechat.CodeConflict, "POST", at+"/rate", object{"score": 5})
+	staff.must("POST", at+"/transition", object{"move": "solve", "why": "found"}, nil)
+	staff.refused(vezechat.CodeBadTransition, "POST", at+"/transition", object{"move": "hold"})
+	hers.must("POST", at+"/rate", object{"score": 5, "comment": "quick"}, nil)
+
+	var said vezechat.MessagePage
+	hers.must("GET", at+"/comments", nil, &said)
+	if len(said.Messages) != 2 || said.Messages[1].Text != "It is in dock 7." {
+		t.Errorf("the conversation: %+v", said.Messages)
 	}
-	return desk.queue
+	var history struct{ History []vezechat.TicketChange }
+	staff.must("GET", at+"/history", nil, &history)
+	checkHistory(t, history.History, "@"+sam, "@"+ann)
 }
 
-// agent makes somebody an agent of the front queue, and opens the inbox as them.
-func (h *hub) agent(t *testing.T, handle string) *person {
+// checkHistory wants what was done, by whom, in its order.
+func checkHistory(t *testing.T, got []vezechat.TicketChange, agent, asker string) {
 	t.Helper()
-	queue := h.deskQueue(t)
-	id := userID(t, h, handle)
-	err := h.admin(t).Do(t.Context(), "PUT", fmt.Sprintf("/agents/%d", id), map[string]any{"capacity": 100, "places": []map[string]any{{"queue_id": queue, "tier": 1}}}, nil)
-	if err != nil {
-		t.Fatal(err)
+	want := []struct{ key, value, by string }{
+		{"subject", `"My ship is gone"`, asker}, {"assignee_id", "", agent}, {"status", `"solved"`, agent}, {"score", "5", asker},
 	}
-	p := signIn(t, h.url, handle, "agent")
-	p.open("/inbox")
-	p.online()
-	return p
-}
-
-func (h *hub) asAgent(t *testing.T, handle string) client.REST {
-	t.Helper()
-	return client.REST{URL: h.url, Token: h.token(t, handle, "chat.read chat.write ticket.manage")}
-}
-
-// asks begins a conversation as somebody without an account.
-func (p *person) asks(text, name string) {
-	p.t.Helper()
-	p.handle = name
-	p.open("/support")
-	p.do(chromedp.SendKeys(chromedp.CSS(`textarea[name=text]`), text), chromedp.SendKeys(chromedp.CSS(`input[name=name]`), name))
-	p.follow(chromedp.Click(chromedp.CSS(`.signin button.primary`)))
-}
-
-// ticketID is the ticket of the page that a person has before them.
-func (p *person) ticketID() int64 {
-	p.t.Helper()
-	return eval[int64](p, `JSON.parse(document.querySelector("#page").textContent).ticket`)
-}
-
-// submits presses a button, or that of a field's form, and waits for the page that
-// follows.
-func (p *person) submits(js string) {
-	p.t.Helper()
-	js = `{ const x = ` + js + `; (x.tagName === "BUTTON" ? x : x.form.querySelector("button")).click() } true`
-	p.follow(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := chromedp.Evaluate[bool](js)(ctx, t)
-		return err
-	}))
-}
-
-// shots takes pictures on every screen.
-func (p *person) shots(name string) {
-	p.t.Helper()
-	for _, s := range sizes {
-		p.do(s.size)
-		p.shot(name + "-" + s.name)
+	for _, c := range got {
+		if len(want) == 0 {
+			break
+		}
+		if v, ok := c.New[want[0].key]; ok && (want[0].value == "" || string(v) == want[0].value) && c.Handle == want[0].by {
+			want = want[1:]
+		}
 	}
-	p.do(sizes[0].size)
+	if len(want) > 0 {
+		t.Errorf("the history lacks %v: %+v", want, got)
+	}
 }
 
-// A conversation from a visitor's first word to their rating, with both sides at
-// their browsers.
-func TestDesk_Conversation(t *testing.T) {
+// A process that only routes says whether it does, and one that is everything says it
+// of this part too.
+func TestDesk_RoutingIsReady(t *testing.T) {
 	t.Parallel()
 	h := shared(t)
-	h.deskQueue(t)
-	early := visitor(t, h.url, false)
-	early.open("/support")
-	early.shots("support")
-	early.asks("Is anybody there? My cargo is stuck at the gate.", "Zoë")
-	early.online()
-	early.until(`document.querySelector("#where").textContent.includes("Nobody is at the desk")`)
-	early.do(chromedp.SendKeys(chromedp.CSS(`#where input[name=email]`), "zoe@example.com"))
-	early.follow(chromedp.Click(chromedp.CSS(`#where form.line button`)))
-	early.until(`document.querySelector(".done")?.textContent.includes("with the team")`)
-	early.shots("guest-nobody")
-
-	eve := h.agent(t, fresh("eve"))
-	eve.follow(chromedp.Click(chromedp.CSS(`.self button[value=online]`)))
-	eve.until(`document.querySelector(".self button[value=online]").ariaPressed === "true"`)
-	eve.online()
-	bob := visitor(t, h.url, false)
-	bob.asks("The **docking clamp** will not open.", "Bob")
-	bob.online()
-	bob.until(`/asked to take your chat|You are next/.test(document.querySelector("#where").textContent)`)
-	bob.shots("guest-waiting")
-	eve.until(`[...document.querySelectorAll("#self .offer")].some((o) => o.textContent.includes("docking clamp"))`)
-	eve.until(`document.querySelector("#self .offer time").textContent.startsWith("in ")`)
-	eve.shots("inbox-offer")
-	eve.submits(`[...document.querySelectorAll("#self .offer")].find((o) => o.textContent.includes("docking clamp")).querySelector("button.primary")`)
-	eve.online()
-	id := eve.ticketID()
-	bob.until(`document.querySelector("#where").textContent.includes("is with you")`)
-
-	// A canned reply comes into the box, to be changed before it is sent.
-	eve.act(`document.querySelector("#macros").open = true; document.querySelector("#macros button").click()`)
-	eve.until(`document.querySelector("#text").value.startsWith("Hello Guest ")`)
-	eve.act(`const x = document.querySelector("#text"); x.value += " I am on my way."; x.dispatchEvent(new Event("input"))`)
-	eve.act(`document.querySelector("#send").click()`)
-	bob.until(`[...document.querySelectorAll("#log .text")].some((x) => x.textContent.includes("I am on my way"))`)
-	bob.until(`!document.querySelector("#log .msg:last-child .team").hidden`)
-	bob.say("Thank you, it smells of smoke here")
-	eve.sees("Thank you, it smells of smoke here")
-
-	// Notes are the staff's.
-	eve.act(`document.querySelector("#tab-notes").click(); const x = document.querySelector("#note-text"); x.value = "smoke: call the fire crew"; document.querySelector("#note").requestSubmit()`)
-	eve.until(`[...document.querySelectorAll("#notes .text")].some((x) => x.textContent.includes("fire crew"))`)
-	eve.shots("ticket-notes")
-	eve.act(`document.querySelector("#tab-talk").click()`)
-
-	// Somebody else looks at it, and answers first.
-	two := h.agent(t, fresh("two"))
-	two.open(fmt.Sprintf("/tickets/%d", id))
-	two.online()
-	two.until(`document.querySelector("#others").textContent.includes(%q)`, eve.handle)
-	eve.until(`document.querySelector("#others").textContent.includes(%q)`, two.handle)
-	eve.act(`const x = document.querySelector("#text"); x.value = "Open the left valve"; x.dispatchEvent(new Event("input"))`)
-	two.until(`document.querySelector("#others .replying")?.textContent.includes(%q)`, eve.handle)
-	two.shots("ticket-others")
-	two.act(`const x = document.querySelector("#text"); x.value = "Close the left valve"; x.dispatchEvent(new Event("input")); document.querySelector("#reply").requestSubmit()`)
-	two.sees("Close the left valve")
-	eve.sees("Close the left valve")
-	eve.act(`document.querySelector("#reply").requestSubmit()`)
-	eve.until(`!document.querySelector("#collision").hidden && document.querySelector("#send").textContent === "Send anyway"`)
-	eve.shots("ticket-collision")
-	if got := bob.texts(); strings.Contains(strings.Join(got, "|"), "Open the left valve") {
-		t.Errorf("an answer that crossed another one was sent: %q", got)
+	f := h.file(t)
+	r := own(t, hubOptions{args: []string{"--roles", "routing", "--nats-url", f.NatsURL, "--database-url", f.DatabaseURL}})
+	eventually(t, "the router is ready", func() bool { return (client.REST{URL: r.url}).Do(t.Context(), "GET", "/readyz", nil, nil) == nil })
+	var all struct {
+		Status string
+		Parts  []struct {
+			Name         string
+			OK, Optional bool
+		}
 	}
-	eve.act(`document.querySelector("#text").value = "No: open it"; document.querySelector("#reply").requestSubmit()`)
-	bob.sees("No: open it")
-
-	eve.follow(chromedp.Click(chromedp.CSS(`#side button[value=solve]`)))
-	eve.until(`document.querySelector("#facts").textContent.includes("Solved")`)
-	bob.until(`document.querySelector(".rate")`)
-	bob.shots("guest-solved")
-	bob.act(`document.querySelector(".rate input[value='5']").click()`)
-	bob.follow(chromedp.Click(chromedp.CSS(`.rate button`)))
-	bob.online()
-
-	// What a guest may not see stays shut, and says where their page is.
-	bob.refused.Store(true)
-	bob.open("/rooms")
-	bob.until(`document.body.innerText.includes("Back to your conversation")`)
-	bob.shot("guest-refused")
-	bob.refused.Store(false)
-
-	// The desk as a whole.
-	eve.open("/inbox")
-	eve.online()
-	eve.until(`[...document.querySelectorAll("#rows .row")].some((r) => r.textContent.includes("cargo is stuck"))`)
-	eve.until(`document.querySelector("#board tbody th").textContent === "Support"`)
-	eve.shots("inbox")
-	eve.act(`document.querySelector("#board").scrollIntoView()`)
-	eve.shots("inbox-board")
-	row := `[...document.querySelectorAll("#rows .row")].find((r) => r.textContent.includes("cargo is stuck"))`
-	eve.act(`%s.querySelector("[name=ids]").click(); document.querySelector("#bulk select").value = '[{"do":"priority","priority":"high"}]'`, row)
-	eve.follow(chromedp.Click(chromedp.CSS(`#bulk .bulkbar button`)))
-	eve.until(`document.querySelector(".done")?.textContent.includes("1 of 1") && %s.textContent.includes("high")`, row)
-	eve.shots("inbox-bulk")
-}
-
-// Everything works by forms, without a script: a guest's conversation, and the desk's
-// work on it.
-func TestDesk_WithoutScript(t *testing.T) {
-	t.Parallel()
-	h := shared(t)
-	h.deskQueue(t)
-	guest := visitor(t, h.url, true)
-	guest.asks("no script here", "Nils")
-	has := func(p *person, what string) bool {
-		return strings.Contains(eval[string](p, `document.body.innerText`), what)
-	}
-	if !has(guest, "no script here") {
-		t.Fatal("the conversation does not show its first message")
-	}
-	id := eval[int64](guest, `+document.querySelector("#composer").action.match(/tickets\/(\d+)/)[1]`)
-	agent := fresh("forms")
-	rest := h.asAgent(t, agent)
-	p := visitor(t, h.url, true)
-	p.signIn(agent, "agent")
-	p.open("/inbox?q=script&status=&queue=")
-	if at := eval[string](p, `location.search`); at != "?q=script" {
-		t.Errorf("what a form leaves empty stays in the address: %s", at)
-	}
-	p.follow(chromedp.Click(chromedp.CSS(fmt.Sprintf(`#rows a[href$="/tickets/%d"]`, id))))
-	// Somebody writes while the answer is typed.
-	if err := rest.Do(t.Context(), "POST", fmt.Sprintf("/tickets/%d/notes", id), map[string]any{"text": "noted"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	guest.do(chromedp.SendKeys(chromedp.CSS("#text"), "one more thing"))
-	guest.follow(chromedp.Click(chromedp.CSS("#composer button.send")))
-	if !has(guest, "one more thing") {
-		t.Error("the page does not show what was just sent")
-	}
-	p.refused.Store(true) // 409
-	p.do(chromedp.SendKeys(chromedp.CSS("#text"), "my answer"))
-	p.follow(chromedp.Click(chromedp.CSS("#send")))
-	p.refused.Store(false)
-	if got := eval[string](p, `document.querySelector("#collision").innerText + "|" + document.querySelector("#text").value + "|" + document.querySelector("#send").innerText`); got != "1 message came while you wrote: read above, then send again.|my answer|Send anyway" {
-		t.Errorf("a crossing answer: %q", got)
-	}
-	if !has(p, "one more thing") || has(guest, "my answer") {
-		t.Error("what came meanwhile is not shown first")
-	}
-	p.shot("ticket-noscript")
-	p.follow(chromedp.Click(chromedp.CSS("#send")))
-	if !has(p, "my answer") {
-		t.Error("the answer is not there")
-	}
-	// The staff's box, tags, priority, links, watching, moves.
-	p.follow(chromedp.Click(chromedp.CSS("#tab-notes")))
-	p.do(chromedp.SendKeys(chromedp.CSS("#note-text"), "for us alone"))
-	p.follow(chromedp.Click(chromedp.CSS("#note button")))
-	if !has(p, "for us alone") || !strings.Contains(eval[string](p, `location.search`), "tab=notes") {
-		t.Error("the note is not there")
-	}
-	p.open(fmt.Sprintf("/tickets/%d", id))
-	p.submits(`document.querySelector('input[name=wake_at]')`)
-	var tk struct {
-		Status, Priority string
-		Tags             []string
-	}
-	get := func() {
-		t.Helper()
-		if err := rest.Do(t.Context(), "GET", fmt.Sprintf("/tickets/%d", id), nil, &tk); err != nil {
+	eventually(t, "the hub says that it routes", func() bool {
+		if err := (client.REST{URL: h.url}).Do(t.Context(), "GET", "/readyz", nil, &all); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if get(); tk.Status != "pending" {
-		t.Errorf("put aside: %+v", tk)
-	}
-	p.submits(`document.querySelector('button[name=move][value=resume]')`)
-	p.do(chromedp.SendKeys(chromedp.CSS(`#side input[name=add]`), "forms"))
-	p.submits(`document.querySelector('#side input[name=add]')`)
-	p.act(`document.querySelector("#side select[name=priority]").value = "urgent"`)
-	p.submits(`document.querySelector('#side select[name=priority]')`)
-	p.submits(`document.querySelector('form[action*="watchers/me"] button')`)
-	if get(); tk.Status != "open" || tk.Priority != "urgent" || strings.Join(tk.Tags, " ") != "forms" {
-		t.Errorf("after the forms: %+v", tk)
-	}
-	if !has(p, "Stop watching") {
-		t.Error("watching by a form does nothing")
-	}
-	p.submits(`document.querySelector('button[name=move][value=solve]')`)
-	guest.open("/support")
-	guest.act(`document.querySelector(".rate [value='4']").checked = true`)
-	guest.submits(`document.querySelector(".rate button")`)
-	var rated json.RawMessage
-	if err := rest.Do(t.Context(), "GET", fmt.Sprintf("/tickets/%d/history", id), nil, &rated); err != nil || !strings.Contains(string(rated), "rated") {
-		t.Errorf("the rating: %s, %v", rated, err)
-	}
-}
-
-// A requester with an account: their tickets, one of them, and a new one.
-func TestDesk_Requester(t *testing.T) {
-	t.Parallel()
-	h := shared(t)
-	h.deskQueue(t)
-	ann := signIn(t, h.url, fresh("ann"))
-	ann.follow(chromedp.Click(chromedp.CSS(`nav a[href$="/tickets"]`)))
-	ann.do(chromedp.SendKeys(chromedp.CSS(`input[name=subject]`), "My hold is cold"), chromedp.SendKeys(chromedp.CSS(`textarea[name=body]`), "Since this morning"))
-	ann.shots("tickets")
-	ann.follow(chromedp.Click(chromedp.CSS(`aside button.primary`)))
-	ann.online()
-	ann.sees("Since this morning")
-	ann.until(`document.querySelector("#where").textContent.includes("has arrived")`)
-	id := ann.ticketID()
-	rest := h.asAgent(t, fresh("answers"))
-	if err := rest.Do(t.Context(), "POST", fmt.Sprintf("/tickets/%d/comments", id), map[string]any{"text": "Is the heater on?"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := rest.Do(t.Context(), "POST", fmt.Sprintf("/tickets/%d/transition", id), map[string]any{"move": "wait"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	ann.sees("Is the heater on?")
-	ann.until(`document.querySelector("#where").textContent.includes("waits for your answer")`)
-	ann.shots("request")
-	ann.say("It was not")
-	ann.sees("It was not")
-	ann.open("/tickets")
-	ann.until(`document.querySelector(".card").textContent.includes("My hold is cold")`)
-	ann.shots("tickets-mine")
+		for _, p := range all.Parts {
+			if p.Name == "routing" {
+				return p.OK && p.Optional
+			}
+		}
+		return false
+	})
 }

@@ -41,19 +41,23 @@ const (
 
 // Options say where and how the server runs.
 type Options struct {
-	Dir        string                // of the streams; made when it is missing
-	Listen     string                // host:port for TCP, port 0 for a free one, no host for loopback; empty: no TCP
-	SyncAlways bool                  // sync each message to the disk before its acknowledgement, at a fifteenth of the speed
-	MaxStore   int64                 // bytes of all streams on disk; 0: DefaultMaxStore
-	MaxMemory  int64                 // bytes of all streams in memory; 0: DefaultMaxMemory
-	Log        *slog.Logger          // nil: nowhere
-	Metrics    prometheus.Registerer // nil: none
+	Dir        string            // of the streams; made when it is missing
+	Listen     string            // host:port for TCP, port 0 for a free one, no host for loopback; empty: no TCP
+	SyncAlways bool              // sync each message to the disk before its acknowledgement, at a fifteenth of the speed
+	MaxStore   int64             // bytes of all streams on disk; 0: DefaultMaxStore
+	MaxMemory  int64             // bytes of all streams in memory; 0: DefaultMaxMemory
+	Games      map[string]string // passwords of game servers by their game; with any, everybody must say who they are
+	// GameSubjects is what game servers publish below: GameSubjects.<game>.<match>.
+	GameSubjects string
+	Log          *slog.Logger          // nil: nowhere
+	Metrics      prometheus.Registerer // nil: none
 }
 
 // Server is a running server.
 type Server struct {
-	ns   *server.Server
-	sync *syncer // nil: the server syncs each message, or has not started
+	ns       *server.Server
+	password string  // of the hub; empty: nobody needs one
+	sync     *syncer // nil: the server syncs each message, or has not started
 
 	failed chan error // the disk's
 }
@@ -66,15 +70,20 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	password := o.login(opts)
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("nats server: %w", err)
 	}
 	log := newLogger(o.Log)
 	ns.SetLoggerV2(log, log.debug(ctx), false, false)
-	s := &Server{ns: ns, failed: make(chan error, 1)}
+	s := &Server{ns: ns, password: password, failed: make(chan error, 1)}
 	ns.Start()
-	if err := s.await(ctx, log.fatal); err != nil {
+	err = s.await(ctx, log.fatal)
+	if err == nil {
+		err = s.letGamesIn(o)
+	}
+	if err != nil {
 		s.Shutdown()
 		return nil, err
 	}

@@ -33,6 +33,7 @@ func serveDesk(s *bus.Server, d vezechat.DeskService) error {
 		bus.Handle(s, "ticket", "place", d.TicketPlace),
 		bus.Handle(s, "ticket", "clocks", cut(d.TicketClocks)),
 		bus.Handle(s, "desk", "board", d.Board),
+		bus.Handle(s, "desk", "events", bounded(d.DeskEvents)),
 	)
 }
 
@@ -158,4 +159,10 @@ func (c Client) TicketClocks(ctx context.Context, q vezechat.TicketRef) ([]vezec
 // Board implements vezechat.DeskService.
 func (c Client) Board(ctx context.Context, caller vezechat.Caller) (vezechat.Board, error) {
 	return bus.Ask[vezechat.Caller, vezechat.Board](ctx, c.b, "desk", "board", caller)
+}
+
+// DeskEvents implements vezechat.DeskService. A page of large events may be shorter
+// than was asked for.
+func (c Client) DeskEvents(ctx context.Context, q vezechat.DeskEventQuery) (vezechat.EventPage, error) {
+	return bus.Ask[vezechat.DeskEventQuery, vezechat.EventPage](ctx, c.b, "desk", "events", q)
 }

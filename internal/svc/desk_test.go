@@ -61,6 +61,9 @@ func TestDesk_OverTheBus(t *testing.T) {
 	must("agent", err)
 	_, err = c.SetAgentStatus(ctx, vezechat.SetStatus{Caller: eve, Status: vezechat.AgentOnline})
 	must("status", err)
+	if a, err := c.Agent(ctx, vezechat.AgentRef{Caller: eve}); err != nil || a.ID != eve.UserID || a.Status != vezechat.AgentOnline {
+		t.Errorf("agent: %+v, %v", a, err)
+	}
 	must("beat", c.BeatAgent(ctx, vezechat.AgentBeat{Caller: eve, Session: "s", Node: "n"}))
 	tk, err := c.CreateTicket(ctx, vezechat.CreateTicket{Caller: ann, Subject: "help", Channel: vezechat.ChannelChat, Queue: q.ID})
 	must("ticket", err)
@@ -90,6 +93,12 @@ func TestDesk_OverTheBus(t *testing.T) {
 	board, err := c.Board(ctx, eve)
 	if err != nil || len(board.Queues) != 1 || board.Queues[0].Assigned != 1 || board.Agents[vezechat.AgentOnline] != 1 || board.Used != vezechat.CostChat {
 		t.Errorf("board: %+v, %v", board, err)
+	}
+	if _, err := c.DeskEvents(ctx, vezechat.DeskEventQuery{Caller: eve, Limit: 10}); err != nil {
+		t.Errorf("events: %v", err)
+	}
+	if _, err := c.DeskEvents(ctx, vezechat.DeskEventQuery{Caller: ann, Limit: 10}); vezechat.CodeOf(err) != vezechat.CodeForbidden {
+		t.Errorf("events read by a requester: %v", err)
 	}
 	for what, err := range map[string]error{
 		"a calendar in use": c.DeleteCalendar(ctx, vezechat.SettingRef{Caller: boss, ID: int64(cal.ID)}),

@@ -72,8 +72,8 @@ func action[Req any](fn func(context.Context, Req) error) func(context.Context, 
 }
 
 // bounded cuts a run of events to what one answer carries.
-func bounded(fn func(context.Context, vezechat.EventQuery) (vezechat.EventPage, error)) func(context.Context, vezechat.EventQuery) (vezechat.EventPage, error) {
-	return func(ctx context.Context, q vezechat.EventQuery) (vezechat.EventPage, error) {
+func bounded[Req any](fn func(context.Context, Req) (vezechat.EventPage, error)) func(context.Context, Req) (vezechat.EventPage, error) {
+	return func(ctx context.Context, q Req) (vezechat.EventPage, error) {
 		p, err := fn(ctx, q)
 		size := 0
 		for i, e := range p.Events {

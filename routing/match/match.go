@@ -22,10 +22,11 @@ import (
 type Item struct {
 	Ticket    vezechat.TicketID
 	Queue     vezechat.QueueID
-	Live      bool      // somebody sits and waits: it does not decide, whoever asks wants to know
-	Cost      int       // units of an agent's capacity
-	RankAt    time.Time // the order of the queue: earlier is first (see Rank)
-	EnteredAt time.Time // when it began to wait; steps count from here
+	Requester vezechat.UserID // nobody answers themselves
+	Live      bool            // somebody sits and waits: it does not decide, whoever asks wants to know
+	Cost      int             // units of an agent's capacity
+	RankAt    time.Time       // the order of the queue: earlier is first (see Rank)
+	EnteredAt time.Time       // when it began to wait; steps count from here
 	Needs     []vezechat.SkillLevel
 
 	Preferred      vezechat.UserID // who had it before; 0: nobody
@@ -60,6 +61,7 @@ type Reason = vezechat.WhyNot
 const (
 	Free        Reason = ""
 	NotInQueue  Reason = "not_in_queue"
+	Requester   Reason = "requester" // it is their own
 	CannotReply Reason = "cannot_reply"
 	NotOnline   Reason = "not_online"
 	Held        Reason = "held" // for the one who had it before
@@ -119,6 +121,9 @@ func Judge(it *Item, t *Terms, a *vezechat.Agent, now time.Time) Verdict {
 	switch {
 	case tier == 0:
 		v.Reason = NotInQueue
+		return v
+	case a.ID == it.Requester:
+		v.Reason = Requester
 		return v
 	case !a.CanReply:
 		v.Reason = CannotReply

@@ -211,7 +211,7 @@ func (d *desk) agent(w []string) error {
 }
 
 // ticket reads "NUMBER QUEUE [entered TIME] [boost 1h] [due TIME] [cost N] [needs SKILL LEVEL]…
-// [had AGENT until TIME] [not AGENT until TIME]…".
+// [had AGENT until TIME] [not AGENT until TIME]… [from AGENT]".
 func (d *desk) ticket(w []string) error {
 	n, err := strconv.Atoi(w[0])
 	if err != nil {
@@ -242,6 +242,9 @@ func (d *desk) ticket(w []string) error {
 		case "had":
 			it.Preferred, it.PreferredUntil = vezechat.UserID(d.id("agent", w[1])), d.clock(w[3])
 			w = w[4:]
+		case "from":
+			it.Requester = vezechat.UserID(d.id("agent", w[1]))
+			w = w[2:]
 		case "not":
 			it.Excluded = append(it.Excluded, match.Exclusion{Agent: vezechat.UserID(d.id("agent", w[1])), Until: d.clock(w[3])})
 			w = w[4:]

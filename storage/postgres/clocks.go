@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -270,19 +271,59 @@ func (c *clocks) queue(ctx context.Context, b *pgx.Batch, k *vezechat.Clock) {
 // events are those of a clock that has changed by what happened to its ticket. One
 // that promises nothing, and is not late, has none.
 func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
-	at := c.s.instant()
-	add := func(t vezechat.EventType, due time.Time, percent int) {
-		e := vezechat.Event{Type: t, Metric: k.Metric, DueAt: timeOf(due), Percent: percent}
-		describe(&e, c.t, at)
-		out = append(out, e)
-	}
-	if was.BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
-		add(vezechat.EventClockBreached, k.BreachedAt, 100)
+	if reveals(was, k) {
+		out, _ = c.reached(k, breached)
 	}
 	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet && (k.Target > 0 || !k.BreachedAt.IsZero()) {
-		add(vezechat.EventClockMet, was.DueAt, 0)
+		out = append(out, vezechat.Event{Type: vezechat.EventClockMet, Metric: k.Metric, DueAt: timeOf(was.DueAt)})
+	}
+	for i := range out {
+		describe(&out[i], c.t, c.s.instant())
 	}
 	return out
+}
+
+// reveals reports whether a change has shown that a clock was breached.
+func reveals(was, k *vezechat.Clock) bool { return was.BreachedAt.IsZero() && !k.BreachedAt.IsZero() }
+
+// revealed returns what the policy wants of the ticket for breaches that a change
+// has shown, of clocks that are still open: what has ended is owed no more.
+func (c *clocks) revealed() (acts []vezechat.PolicyAction) {
+	for i := range c.was {
+		if k := &c.list[i]; reveals(&c.was[i], k) && k.State.Open() {
+			_, todo := c.reached(k, breached)
+			acts = append(acts, todo...)
+		}
+	}
+	return acts
+}
+
+// breached is the percentage of a target at which a clock is breached.
+const breached = 100
+
+// reached returns the events of a clock that has reached a part of its target, one
+// for each person to be told, and what else its policy wants then.
+func (c *clocks) reached(k *vezechat.Clock, percent int) (events []vezechat.Event, acts []vezechat.PolicyAction) {
+	e := vezechat.Event{Type: vezechat.EventClockWarned, Metric: k.Metric, Percent: percent, DueAt: timeOf(k.DueAt)}
+	if percent == breached {
+		e.Type, e.DueAt = vezechat.EventClockBreached, timeOf(k.BreachedAt)
+	}
+	if c.now.policy != nil {
+		for _, a := range c.now.policy.Actions {
+			switch {
+			case a.Metric != k.Metric || a.Percent != percent:
+			case a.Do == vezechat.ActNotify:
+				e.UserID = cmp.Or(a.User, c.t.Assignee)
+				events = append(events, e)
+			default:
+				acts = append(acts, a)
+			}
+		}
+	}
+	if len(events) == 0 {
+		events = append(events, e)
+	}
+	return events, acts
 }
 
 const selectDueClocks = `
@@ -320,50 +361,22 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 		due, _, _ := c.now.plan.Wake(k)
 		percent, err := c.now.plan.Fire(k, w.at)
 		c.never(ctx, err)
-		if c.was[i].BreachedAt.IsZero() && !k.BreachedAt.IsZero() {
-			due, percent = k.BreachedAt, 100 // perhaps by the plan of before
+		if reveals(&c.was[i], k) {
+			due, percent = k.BreachedAt, breached // perhaps by the plan of before
 		}
 		if percent == 0 {
 			continue
 		}
 		late = append(late, w.at.Sub(due))
-		acts = append(acts, w.warn(c, k, percent)...)
+		events, todo := c.reached(k, percent)
+		w.events, acts = append(w.events, events...), append(acts, todo...)
+		w.kind, w.why = "clock", fmt.Sprintf("%s at %d %%", k.Metric, percent)
 	}
 	c.was = append(c.was[:0:0], c.list...) // its events are the work's
 	if err := c.save(ctx); err != nil || len(late) == 0 {
 		return nil, err
 	}
 	return late, w.act(ctx, acts)
-}
-
-// warn makes the events of a clock that has reached a part of its target, one for
-// each person to be told, and returns what else is to be done.
-func (w *work) warn(c *clocks, k *vezechat.Clock, percent int) (acts []vezechat.PolicyAction) {
-	e := vezechat.Event{Type: vezechat.EventClockWarned, Metric: k.Metric, Percent: percent, DueAt: timeOf(k.DueAt)}
-	if percent == 100 {
-		e.Type, e.DueAt = vezechat.EventClockBreached, timeOf(k.BreachedAt)
-	}
-	told := false
-	if c.now.policy != nil {
-		for _, a := range c.now.policy.Actions {
-			switch {
-			case a.Metric != k.Metric || a.Percent != percent:
-			case a.Do == vezechat.ActNotify:
-				e.UserID = a.User
-				if a.User == 0 {
-					e.UserID = w.t.Assignee
-				}
-				w.events, told = append(w.events, e), true
-			default:
-				acts = append(acts, a)
-			}
-		}
-	}
-	if !told {
-		w.events = append(w.events, e)
-	}
-	w.kind, w.why = "clock", fmt.Sprintf("%s at %d %%", k.Metric, percent)
-	return acts
 }
 
 const selectOverflow = `
@@ -419,6 +432,19 @@ func (w *work) act(ctx context.Context, acts []vezechat.PolicyAction) error {
 	return w.tx.SendBatch(ctx, &b).Close()
 }
 
+// reveal does what policies want for breaches that a change has shown, as far as the
+// ticket is where it was before: what was late was not somebody's who got it just
+// now. It leaves the work as it was.
+func (w *work) reveal(ctx context.Context, before *vezechat.Ticket, acts []vezechat.PolicyAction) error {
+	if before == nil || len(acts) == 0 || before.Queue != w.t.Queue || before.Assignee != w.t.Assignee {
+		return nil
+	}
+	kind, why, actor := w.kind, w.why, w.actor
+	defer func() { w.kind, w.why, w.actor = kind, why, actor }()
+	w.kind, w.why, w.actor = "clock", "what was promised is late", 0
+	return w.act(ctx, acts)
+}
+
 const selectStale = `
 SELECT DISTINCT c.ticket_id FROM sla_clocks c JOIN tickets t ON t.id = c.ticket_id
 LEFT JOIN queues q ON q.id = t.queue_id LEFT JOIN sla_policies p ON p.id = q.policy_id LEFT JOIN calendars k ON k.id = q.calendar_id
@@ -437,7 +463,10 @@ func (s *Store) ReplanClocks(ctx context.Context, limit int) (n int, err error) 
 		if err := c.replan(ctx, w.at, false); err != nil {
 			return false, err
 		}
-		return true, c.save(ctx)
+		if err := c.save(ctx); err != nil {
+			return false, err
+		}
+		return true, w.reveal(ctx, w.before, c.revealed())
 	}, selectStale, limit)
 }
 

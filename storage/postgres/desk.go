@@ -138,9 +138,11 @@ func (s *Store) PutCalendar(ctx context.Context, r vezechat.PutCalendar) (vezech
 		return c, err
 	}
 	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		id, err := calendarRow.put(ctx, tx, int64(c.ID), c.Name, nameKey(c.Name), c.Zone, hours, exceptions)
-		c.ID = vezechat.CalendarID(id)
-		return err
+		return once(ctx, tx, making{r.Caller.UserID, r.Key, "calendar"}, &c, func() error {
+			id, err := calendarRow.put(ctx, tx, int64(c.ID), c.Name, nameKey(c.Name), c.Zone, hours, exceptions)
+			c.ID = vezechat.CalendarID(id)
+			return err
+		})
 	})
 	return c, err
 }
@@ -204,12 +206,14 @@ func (s *Store) PutPolicy(ctx context.Context, r vezechat.PutPolicy) (vezechat.P
 		return p, err
 	}
 	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		id, err := policyRow.put(ctx, tx, int64(p.ID), p.Name, nameKey(p.Name), targets, p.PauseOnHold, p.FirstResolution, actions)
-		if err != nil {
-			return err
-		}
-		p.ID = vezechat.PolicyID(id)
-		return tx.QueryRow(ctx, selectPolicyVersion, id).Scan(&p.Version)
+		return once(ctx, tx, making{r.Caller.UserID, r.Key, "policy"}, &p, func() error {
+			id, err := policyRow.put(ctx, tx, int64(p.ID), p.Name, nameKey(p.Name), targets, p.PauseOnHold, p.FirstResolution, actions)
+			if err != nil {
+				return err
+			}
+			p.ID = vezechat.PolicyID(id)
+			return tx.QueryRow(ctx, selectPolicyVersion, id).Scan(&p.Version)
+		})
 	})
 	return p, err
 }
@@ -244,9 +248,11 @@ func (s *Store) PutSkill(ctx context.Context, r vezechat.PutSkill) (vezechat.Ski
 		return k, err
 	}
 	err := s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		id, err := skillRow.put(ctx, tx, int64(k.ID), k.Name, nameKey(k.Name))
-		k.ID = vezechat.SkillID(id)
-		return err
+		return once(ctx, tx, making{r.Caller.UserID, r.Key, "skill"}, &k, func() error {
+			id, err := skillRow.put(ctx, tx, int64(k.ID), k.Name, nameKey(k.Name))
+			k.ID = vezechat.SkillID(id)
+			return err
+		})
 	})
 	return k, err
 }
@@ -311,12 +317,11 @@ func (s *Store) PutQueue(ctx context.Context, r vezechat.PutQueue) (vezechat.Que
 		return q, err
 	}
 	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		id, err := queueRow.put(ctx, tx, int64(q.ID), q.Name, nameKey(q.Name), q.Calendar, q.Policy, q.OfferSeconds, q.WrapSeconds, q.AutoAccept, q.Even, q.Overflow, steps)
-		if err != nil || q.ID != 0 {
+		return once(ctx, tx, making{r.Caller.UserID, r.Key, "queue"}, &q, func() error {
+			id, err := queueRow.put(ctx, tx, int64(q.ID), q.Name, nameKey(q.Name), q.Calendar, q.Policy, q.OfferSeconds, q.WrapSeconds, q.AutoAccept, q.Even, q.Overflow, steps)
+			q.ID = vezechat.QueueID(id)
 			return err
-		}
-		q.ID = vezechat.QueueID(id)
-		return nil
+		})
 	})
 	if err == nil && r.Queue.ID != 0 {
 		// Not in the change's transaction: a decision holds its ticket, then waits for

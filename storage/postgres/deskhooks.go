@@ -29,19 +29,20 @@ func (s *Store) routed(ctx context.Context, tx pgx.Tx, before, after *vezechat.T
 // clocked applies what has happened to a ticket to its clocks, and the change to
 // their plan: another queue, policy or priority. It is called in the change's
 // transaction, with the ticket's lock, before routed. A nil before: the ticket is
-// new.
-func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.Ticket, happened ...sla.Event) error {
+// new. It returns what the policy wants of the ticket for breaches that the change
+// has revealed.
+func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.Ticket, happened ...sla.Event) ([]vezechat.PolicyAction, error) {
 	deferred := before != nil && before.Live && !after.Live
 	if before != nil && len(happened) == 0 && !deferred && before.Queue == after.Queue && before.Priority == after.Priority {
-		return nil
+		return nil, nil
 	}
 	c, err := s.clocksOf(ctx, tx, after)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if moved := before != nil && (before.Queue != after.Queue || before.Priority != after.Priority); moved || c.key != c.now.key {
 		if err := c.replan(ctx, s.instant(), moved); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, ev := range happened {
@@ -50,5 +51,5 @@ func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.
 	if deferred {
 		c.apply(ctx, sla.Event{Kind: sla.Deferred, At: s.instant()})
 	}
-	return c.save(ctx)
+	return c.revealed(), c.save(ctx)
 }

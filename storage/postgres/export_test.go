@@ -13,4 +13,6 @@ var Statements = map[string]string{
 	"unread":         selectUnread,
 	"members":        selectMembers,
 	"access":         selectAccess,
+	"desk events":    selectDeskEvents,
+	"ticket events":  selectTicketEvents,
 }

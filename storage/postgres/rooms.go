@@ -94,13 +94,6 @@ func checkMeta(m vezechat.Meta) error {
 	return nil
 }
 
-// claimed keys are the caller's for a day; then they may be used anew.
-const claimIdempotencyKey = `
-INSERT INTO idempotency_keys AS k (user_id, key) VALUES ($1, $2)
-ON CONFLICT (user_id, key) DO UPDATE SET room_id = NULL, ticket_id = NULL, created_at = now()
-WHERE k.created_at < now() - interval '24 hours'
-RETURNING true`
-
 const setKeyedRoom = `
 UPDATE idempotency_keys SET room_id = $3 WHERE user_id = $1 AND key = $2`
 

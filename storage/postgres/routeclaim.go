@@ -97,7 +97,7 @@ func (w *work) judge(ctx context.Context, p *place, to vezechat.UserID) (q vezec
 
 func (w *work) item(p *place) match.Item {
 	return match.Item{
-		Ticket: w.t.ID, Queue: p.queue, Live: p.live, Cost: p.cost, RankAt: p.rank, EnteredAt: p.entered, Needs: w.t.Needs,
+		Ticket: w.t.ID, Queue: p.queue, Requester: w.t.Requester, Live: p.live, Cost: p.cost, RankAt: p.rank, EnteredAt: p.entered, Needs: w.t.Needs,
 		Preferred: p.prefer, PreferredUntil: p.until,
 	}
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -32,12 +33,16 @@ func (s *Store) Loads(ctx context.Context) ([]vezechat.AgentLoad, error) {
 const itemColumns = `
 i.ticket_id, i.queue_id, i.live, i.cost, i.rank_at, i.entered_at, coalesce(i.preferred_agent, 0) AS preferred, i.preferred_until, i.skills, i.levels`
 
-// scanItem reads an item.
+// itemRows are items, i, with whose they are.
+const itemRows = `
+SELECT i.*, t.requester_id FROM (%s) i JOIN tickets t ON t.id = i.ticket_id ORDER BY i.rank_at, i.ticket_id`
+
+// scanItem reads an item of itemRows.
 func scanItem(row pgx.CollectableRow) (it match.Item, err error) {
 	var until *time.Time
 	var skills []vezechat.SkillID
 	var levels []int16
-	err = row.Scan(&it.Ticket, &it.Queue, &it.Live, &it.Cost, &it.RankAt, &it.EnteredAt, &it.Preferred, &until, &skills, &levels)
+	err = row.Scan(&it.Ticket, &it.Queue, &it.Live, &it.Cost, &it.RankAt, &it.EnteredAt, &it.Preferred, &until, &skills, &levels, &it.Requester)
 	if until != nil {
 		it.PreferredUntil = *until
 	}
@@ -51,7 +56,7 @@ func scanItem(row pgx.CollectableRow) (it match.Item, err error) {
 }
 
 const selectWaiting = `
-SELECT ` + itemColumns + ` FROM routing_items i WHERE i.state = 'queued' AND i.ticket_id = ANY($1::bigint[]) ORDER BY i.rank_at, i.ticket_id`
+SELECT ` + itemColumns + ` FROM routing_items i WHERE i.state = 'queued' AND i.ticket_id = ANY($1::bigint[])`
 
 const selectExclusionsOf = `
 SELECT ticket_id, agent_id, until FROM routing_exclusions WHERE until > $1 AND ticket_id = ANY($2::bigint[])`
@@ -118,7 +123,7 @@ func (s *Store) items(ctx context.Context, sql string, args []any, exclusions st
 	defer cancel()
 	out := map[vezechat.TicketID][]match.Exclusion{}
 	var b pgx.Batch
-	b.Queue(sql, args...).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(fmt.Sprintf(itemRows, sql), args...).Query(func(rows pgx.Rows) (err error) {
 		list, err = pgx.CollectRows(rows, scanItem)
 		return err
 	})

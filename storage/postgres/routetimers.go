@@ -144,11 +144,11 @@ func (s *Store) takeBack(ctx context.Context, from vezechat.UserID, limit int) (
 
 const selectPresent = `
 SELECT EXISTS (SELECT FROM queue_agents p JOIN agents a ON a.user_id = p.agent_id JOIN queues q ON q.id = $1
-    WHERE p.queue_id IN (q.id, q.overflow_id) AND a.can_reply AND a.status IN ('online', 'wrap_up'))`
+    WHERE p.queue_id IN (q.id, q.overflow_id) AND a.can_reply AND a.status IN ('online', 'wrap_up') AND a.user_id <> $2)`
 
 // Defer makes a waiting chat a ticket that is answered when there is time, if nobody
-// of its queue or the overflow queue is there, or its queue is closed. It reports
-// whether it did.
+// of its queue or the overflow queue is there besides its requester, or its queue is
+// closed. It reports whether it did.
 func (s *Store) Defer(ctx context.Context, id vezechat.TicketID) (done bool, err error) {
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		w, err := s.lockTicket(ctx, tx, id, lockSkip)
@@ -160,7 +160,7 @@ func (s *Store) Defer(ctx context.Context, id vezechat.TicketID) (done bool, err
 			return err
 		}
 		var present bool
-		if err := tx.QueryRow(ctx, selectPresent, p.queue).Scan(&present); err != nil {
+		if err := tx.QueryRow(ctx, selectPresent, p.queue, w.t.Requester).Scan(&present); err != nil {
 			return err
 		}
 		plan, err := s.planOf(ctx, tx, &w.t)
@@ -246,6 +246,8 @@ SELECT least(
     (SELECT min(wake_at) FROM tickets WHERE wake_at IS NOT NULL),
     (SELECT min(expire_at) FROM tickets WHERE expire_at IS NOT NULL),
     (SELECT min(wrap_until) FROM agents WHERE wrap_until IS NOT NULL),
+    (SELECT min(a.since) + $2::interval FROM agents a WHERE a.status = 'offline' AND a.used > 0 AND EXISTS (SELECT FROM routing_items i
+        WHERE i.agent_id = a.user_id AND i.state = 'assigned' AND i.queue_id IS NOT NULL)),
     (SELECT min(x.until) FROM (SELECT max(s.expires_at) + $1::interval AS until FROM agents a JOIN agent_sessions s ON s.agent_id = a.user_id
         WHERE a.status <> 'offline' GROUP BY a.user_id) x))`
 
@@ -255,7 +257,7 @@ func (s *Store) NextTimer(ctx context.Context) (time.Time, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	var at *time.Time
-	if err := s.pool.QueryRow(ctx, selectNextTimer, vezechat.SessionGrace).Scan(&at); err != nil || at == nil {
+	if err := s.pool.QueryRow(ctx, selectNextTimer, vezechat.SessionGrace, vezechat.KeepAsync).Scan(&at); err != nil || at == nil {
 		return time.Time{}, translate(err)
 	}
 	return at.UTC(), nil

@@ -176,6 +176,10 @@ func (w *work) heardRequester(ctx context.Context, m *inboxRow) error {
 		return w.goesOn(ctx, m)
 	case t.Status == vezechat.StatusSolved && vezechat.Thanks(m.text):
 		return nil
+	case t.Status == vezechat.StatusSolved && w.at.Before(t.SolvedAt):
+		if known, err := w.knew(ctx, m); known || err != nil {
+			return err
+		}
 	}
 	if err := w.move(vezechat.MoveMessage, vezechat.PartyRequester); err != nil {
 		return err
@@ -184,6 +188,19 @@ func (w *work) heardRequester(ctx context.Context, m *inboxRow) error {
 		t.WaitingSince = w.at
 	}
 	return nil
+}
+
+const selectAnswered = `
+SELECT EXISTS (SELECT FROM ticket_inbox WHERE ticket_id = $1 AND seq > $2 AND NOT notes AND $3 = ANY(flags) AND at <= $4)`
+
+// knew reports whether who solved the ticket knew a message that was said before and
+// is heard only now: the one that it began with, and what they have answered.
+func (w *work) knew(ctx context.Context, m *inboxRow) (known bool, err error) {
+	if !w.at.After(w.t.CreatedAt) {
+		return true, nil
+	}
+	err = w.tx.QueryRow(ctx, selectAnswered, w.t.ID, m.seq, vezechat.FlagStaff, w.t.SolvedAt).Scan(&known)
+	return known, err
 }
 
 // expire closes a ticket that was solved for long enough when something else

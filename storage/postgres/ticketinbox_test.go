@@ -225,3 +225,48 @@ func TestThanks(t *testing.T) {
 		}
 	}
 }
+
+// A desk that hears late: a ticket is solved before what was said in it is heard. What
+// who solved it had answered opens nothing, nor does what it began with; what crossed
+// their answer does.
+func TestInbox_HeardAfterItWasSolved(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		said []string // by whom, in order, before it is solved
+		want vezechat.Status
+	}{
+		{"only what it began with", nil, vezechat.StatusSolved},
+		{"answered", []string{"ann", "staff"}, vezechat.StatusSolved},
+		{"crossed", []string{"ann", "staff", "ann"}, vezechat.StatusOpen},
+		{"not answered", []string{"ann"}, vezechat.StatusOpen},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newRouteWorld(t)
+			tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "fast", Body: "where is my ship?"})
+			w.echo()
+			for _, who := range c.said {
+				w.clock.advance(time.Second)
+				e := said(w.ann, tk.Room, "and my dog?")
+				if who == "staff" {
+					e = said(w.staff, tk.Room, "here")
+					e.Flags = []string{vezechat.FlagStaff}
+				}
+				e.At = w.clock.now()
+				w.store(e)
+			}
+			w.clock.advance(time.Second)
+			w.mustMove(w.staff, tk.ID, vezechat.MoveSolve)
+			w.hear()
+			got := w.get(tk.ID)
+			if got.Status != c.want {
+				t.Errorf("it is %s, want %s", got.Status, c.want)
+			}
+			if answered := len(c.said) > 1; got.FirstReplyAt.IsZero() == answered {
+				t.Errorf("its first reply was at %s", got.FirstReplyAt)
+			}
+			w.replaysTo(got)
+		})
+	}
+}

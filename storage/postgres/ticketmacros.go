@@ -72,20 +72,25 @@ func (s *Store) PutMacro(ctx context.Context, r vezechat.PutMacro) (vezechat.Mac
 	if err != nil {
 		return m, err
 	}
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return once(ctx, tx, making{r.Caller.UserID, r.Key, "macro"}, &m, func() error { return putMacro(ctx, tx, &m, actions) })
+	})
+	return m, err
+}
+
+func putMacro(ctx context.Context, tx pgx.Tx, m *vezechat.Macro, actions []byte) error {
 	sql, last, none := insertMacro, int64(vezechat.MaxMacros), vezechat.Errorf(vezechat.CodeTooLarge, "at most %d macros", vezechat.MaxMacros)
 	if m.ID != 0 {
 		sql, last, none = updateMacro, int64(m.ID), vezechat.Errorf(vezechat.CodeNotFound, "no such macro")
 	}
-	err = s.pool.QueryRow(ctx, sql, m.Name, m.Owner, m.Queue, m.Text, actions, last).Scan(&m.ID, &m.Used)
+	err := tx.QueryRow(ctx, sql, m.Name, m.Owner, m.Queue, m.Text, actions, last).Scan(&m.ID, &m.Used)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		err = none
+		return none
 	case foreign(err):
-		err = vezechat.Errorf(vezechat.CodeBadRequest, "queue_id: there is no such queue")
+		return vezechat.Errorf(vezechat.CodeBadRequest, "queue_id: there is no such queue")
 	}
-	return m, translate(err)
+	return err
 }
 
 const deleteMacro = `

@@ -332,40 +332,6 @@ func lackingFields(ctx context.Context, db querier, t *vezechat.Ticket) (keys []
 	return keys, nil
 }
 
-// keyUse is what an idempotency key was used for before.
-type keyUse struct {
-	room   vezechat.RoomID
-	ticket vezechat.TicketID
-}
-
-const selectKeyed = `
-SELECT coalesce(room_id, 0), coalesce(ticket_id, 0) FROM idempotency_keys WHERE user_id = $1 AND key = $2`
-
-// claimKey reports whether this is the first use of a key, and if not, what it was
-// used for. No key is a first use. A second use at the same time waits for the
-// first.
-func claimKey(ctx context.Context, tx pgx.Tx, user vezechat.UserID, key string) (first bool, was keyUse, err error) {
-	if key == "" {
-		return true, was, nil
-	}
-	err = tx.QueryRow(ctx, claimIdempotencyKey, user, key).Scan(&first)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = tx.QueryRow(ctx, selectKeyed, user, key).Scan(&was.room, &was.ticket)
-	}
-	return first, was, err
-}
-
-func checkKey(key string) error {
-	if len(key) > maxKey || strings.ContainsRune(key, 0) {
-		return vezechat.Errorf(vezechat.CodeBadRequest, "an idempotency key has at most %d bytes", maxKey)
-	}
-	return nil
-}
-
-func keyTaken() error {
-	return vezechat.Errorf(vezechat.CodeConflict, "that idempotency key was used for something else")
-}
-
 // atLeast is the later one of two times: what the log tells of a ticket may have
 // happened before it was made.
 func atLeast(at, begin time.Time) time.Time {

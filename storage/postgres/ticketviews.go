@@ -92,21 +92,23 @@ func (s *Store) PutTicketView(ctx context.Context, r vezechat.PutTicketView) (ve
 	if err != nil {
 		return v, err
 	}
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
 	v.Count = 0
-	if v.ID == 0 {
-		err = s.pool.QueryRow(ctx, insertView, v.Name, v.Owner, filter, v.Position, vezechat.MaxViews).Scan(&v.ID)
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = vezechat.Errorf(vezechat.CodeTooLarge, "at most %d views", vezechat.MaxViews)
-		}
-	} else {
-		err = s.pool.QueryRow(ctx, updateView, v.Name, v.Owner, filter, v.Position, v.ID).Scan(&v.ID)
-		if errors.Is(err, pgx.ErrNoRows) {
-			err = vezechat.Errorf(vezechat.CodeNotFound, "no such view")
-		}
+	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return once(ctx, tx, making{r.Caller.UserID, r.Key, "view"}, &v, func() error { return putView(ctx, tx, &v, filter) })
+	})
+	return v, err
+}
+
+func putView(ctx context.Context, tx pgx.Tx, v *vezechat.TicketView, filter []byte) error {
+	sql, last, none := insertView, int64(vezechat.MaxViews), vezechat.Errorf(vezechat.CodeTooLarge, "at most %d views", vezechat.MaxViews)
+	if v.ID != 0 {
+		sql, last, none = updateView, int64(v.ID), vezechat.Errorf(vezechat.CodeNotFound, "no such view")
 	}
-	return v, translate(err)
+	err := tx.QueryRow(ctx, sql, v.Name, v.Owner, filter, v.Position, last).Scan(&v.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return none
+	}
+	return err
 }
 
 // mayPutDesk: everyone of the desk keeps their own, an administrator everybody's.

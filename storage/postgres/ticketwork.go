@@ -189,7 +189,8 @@ func (w *work) save(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.s.clocked(ctx, w.tx, w.before, &w.t, w.happened...); err != nil {
+	acts, err := w.s.clocked(ctx, w.tx, w.before, &w.t, w.happened...)
+	if err != nil {
 		return err
 	}
 	if !w.unrouted {
@@ -210,9 +211,9 @@ func (w *work) save(ctx context.Context) error {
 	if err := emit(ctx, w.tx, append(w.events, events...), w.trace); err != nil {
 		return err
 	}
-	before := w.t
+	was, before := w.before, w.t
 	w.before, w.happened, w.events, w.extra, w.unrouted = &before, nil, nil, nil, false
-	return nil
+	return w.reveal(ctx, was, acts)
 }
 
 const insertHistory = `

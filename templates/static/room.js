@@ -2,11 +2,11 @@
 
 import { compose, edit, focus, landed, reply, settle, unreply, waiting } from "./composer.js";
 import { apply, arrangeAll, avatar, blank, fill, find, insert, list } from "./message.js";
-import { $, $$, api, connection, el, page } from "./ui.js";
+import { $, $$, api, connection, el, page, renew } from "./ui.js";
 import { VezeClient } from "./veze.js";
 
 const scroll = $("#scroll"), log = $("#log"), jump = $("#jump"), typing = $("#typing"), picker = $("#picker");
-const client = new VezeClient({ base: page.base, user: page.me });
+const client = new VezeClient({ base: page.base, user: page.me, renew });
 const MOST = 800; // messages kept in the page while it follows the end
 
 // ---- scrolling: the column is reversed, 0 is the end

@@ -1,6 +1,6 @@
 // The list of rooms: unread counts, live.
 
-import { $, $$, ago, connection, el, page } from "./ui.js";
+import { $, $$, ago, connection, el, page, renew } from "./ui.js";
 import { VezeClient } from "./veze.js";
 
 const MOST = 100;
@@ -39,7 +39,7 @@ setInterval(times, 30000);
 title();
 
 if (page.me) {
-  const client = new VezeClient({ base: page.base, user: page.me });
+  const client = new VezeClient({ base: page.base, user: page.me, renew });
   connection(client);
   client.on("event", (e) => {
     if (!card(e.room_id)) return;

@@ -12,9 +12,22 @@ export const el = (tag, props, ...kids) => {
 };
 export const page = JSON.parse($("#page")?.textContent || "{}");
 
+// renew has the session go on, once for all who ask at the same time: false when it
+// cannot, an Error when there is no telling.
+let renewing;
+export function renew() {
+  renewing ??= fetch(page.base + "/auth/refresh", {
+    method: "POST", credentials: "same-origin", headers: { Accept: "application/json" }, signal: AbortSignal.timeout(15000),
+  }).then((res) => {
+    if (!res.ok && (res.status >= 500 || res.status === 429)) throw new Error(res.statusText);
+    return res.ok;
+  }).finally(() => { renewing = undefined; });
+  return renewing;
+}
+
 // api calls the hub's REST interface; a refusal is an Error with code, status and
 // what else the hub says.
-export async function api(method, path, body) {
+export async function api(method, path, body, again = true) {
   const res = await fetch(page.base + path, {
     method,
     credentials: "same-origin",
@@ -22,6 +35,7 @@ export async function api(method, path, body) {
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(15000),
   });
+  if (res.status === 401 && again && await renew().catch(() => false)) return api(method, path, body, false);
   const data = await res.json().catch(() => ({}));
   if (!res.ok) throw Object.assign(new Error(data.detail || data.title || res.statusText), { code: data.code, status: res.status, data });
   return data;

@@ -11,6 +11,7 @@
 //   c.join(17, { after: 442, epoch: "…" });
 //   c.connect();
 
+const EXPIRED = new Set([4003, 4505]); // the session, or that of a page without one
 const RETRYABLE = new Set(["unavailable", "rate_limited", "slow_mode", "internal"]);
 
 // closeAction says what a close code means: come back or not, and why not.
@@ -41,7 +42,8 @@ export class VezeClient {
   #timers = {}; #queue = []; #hint = 0; #epoch = ""; #busy = new Set(); #watches = [];
 
   // Options: base, url, user (keeps unsent texts apart), token (function, for
-  // pages without a cookie), storage, min/max backoff ms, pingEvery, pongWait,
+  // pages without a cookie), renew (function: the session has ended; false when it
+  // cannot go on), storage, min/max backoff ms, pingEvery, pongWait,
   // answerWait ms, maxUnsent.
   constructor(options = {}) {
     this.#o = { base: "", min: 500, max: 20000, pingEvery: 20000, pongWait: 8000, answerWait: 20000, maxUnsent: 100,
@@ -221,10 +223,26 @@ export class VezeClient {
     this.#hint = 0;
     this.#drop(1000);
     if (!this.#want) return;
-    if (!again) {
-      this.#want = false;
-      return this.#setState("closed", { code, why });
-    }
+    if (this.#o.renew && EXPIRED.has(code)) return this.#renew(code);
+    if (!again) return this.#end(code, why);
+    this.#retry(code, hint, atLeast);
+  }
+
+  #end(code, why) {
+    this.#want = false;
+    this.#setState("closed", { code, why });
+  }
+
+  // #renew has the session go on before it connects again.
+  async #renew(code) {
+    this.#setState("reconnecting", { code, retryIn: 0 });
+    const on = await Promise.resolve(this.#o.renew()).catch(() => true); // the hub is away, not the session
+    if (!this.#want || this.#ws) return;
+    if (on === false) this.#end(code, "Sign in again.");
+    else this.#retry(code, 0, 0);
+  }
+
+  #retry(code, hint, atLeast) {
     const cap = Math.min(this.#o.max, this.#o.min * 2 ** Math.min(this.#tries++, 10));
     const wait = hint || Math.max(atLeast, Math.round(this.#o.random() * cap));
     this.#setState(navigator.onLine === false ? "offline" : "reconnecting", { code, retryIn: wait });

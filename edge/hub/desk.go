@@ -1,0 +1,236 @@
+package hub
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// deskFeed is what the desk's topic knows of its events. They are of many subjects,
+// each with a chain of its own, and none tells which was the desk's event before it:
+// that nothing is missing below a place is known when storage has the log up to there
+// and has nothing that was not shown. Guarded by the room's mu.
+type deskFeed struct {
+	checked vezechat.Seq            // everything up to here was shown, or was there before
+	list    []vezechat.Seq          // what was shown, or told to be lost, above checked; sorted
+	ends    map[string]vezechat.Seq // the last of them of each subject
+}
+
+// maxUnchecked is how many events wait to be compared with storage. Beyond it, when
+// storage has been away for long, the oldest are taken as they are.
+const maxUnchecked = 1 << 16
+
+// spareEnds is how many ends of subjects are kept though nothing asks for them.
+const spareEnds = 256
+
+// known is the place up to which nothing of an event's subject is missing.
+func (f *deskFeed) known(payload []byte) vezechat.Seq {
+	e, err := vezechat.ParseEvent(payload)
+	if err != nil {
+		return f.checked
+	}
+	return max(f.checked, f.ends[vezechat.SubjectOf(&e)])
+}
+
+// note takes an event as known.
+func (f *deskFeed) note(e event) {
+	if at, found := slices.BinarySearch(f.list, e.seq); !found {
+		f.list = slices.Insert(f.list, at, e.seq)
+	}
+	if ev, err := vezechat.ParseEvent(e.payload); err == nil {
+		subject := vezechat.SubjectOf(&ev)
+		f.ends[subject] = max(f.ends[subject], e.seq)
+	}
+	if len(f.list) > maxUnchecked {
+		f.check(f.list[len(f.list)/2])
+	}
+}
+
+func (f *deskFeed) has(seq vezechat.Seq) bool {
+	_, found := slices.BinarySearch(f.list, seq)
+	return found
+}
+
+// check moves the place up to which all is known.
+func (f *deskFeed) check(to vezechat.Seq) {
+	if to <= f.checked {
+		return
+	}
+	f.checked = to
+	at, found := slices.BinarySearch(f.list, to)
+	if found {
+		at++
+	}
+	if f.list = f.list[at:]; len(f.ends) <= 2*len(f.list)+spareEnds {
+		return
+	}
+	for subject, end := range f.ends {
+		if end <= to {
+			delete(f.ends, subject)
+		}
+	}
+}
+
+// openDesk begins at what storage has, and reads the rest of the log from there
+// before what is live is shown.
+func (r *room) openDesk(ctx context.Context) error {
+	state, err := r.h.cfg.Tail.State(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := r.h.archived(ctx, r, vezechat.MaxSeq, 1)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.topic.feed.check(p.Stored)
+	r.begin(p.Head)
+	if state.Last > p.Stored {
+		r.repair(state.Last)
+	} else {
+		r.replay()
+	}
+	return nil
+}
+
+// fillDesk reads until storage has the log up to where the repair must reach. It may
+// take as long as storage is away: what is live waits.
+func (r *room) fillDesk() {
+	for wait := 5 * time.Millisecond; r.h.ctx.Err() == nil; {
+		r.mu.Lock()
+		from, dead := r.topic.feed.checked, r.dead
+		r.mu.Unlock()
+		if dead {
+			return
+		}
+		p, err := r.h.archived(r.h.ctx, r, from, maxMissed)
+		if err != nil {
+			r.h.metrics.repairErrors.Inc()
+		} else if r.readDesk(p) {
+			return
+		}
+		if len(p.Events) > 0 {
+			wait = 5 * time.Millisecond
+			continue
+		}
+		if !pause(r.h.ctx, wait) {
+			return
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+// readDesk takes what a repair has read, and reports whether it is over.
+func (r *room) readDesk(p vezechat.EventPage) (done bool) {
+	r.mu.Lock()
+	f := r.topic.feed
+	for _, e := range p.Events {
+		if !f.has(e.Seq) && e.Seq > f.checked {
+			r.h.metrics.repaired.Inc()
+			r.show(event{e.Seq, e.Prev, e.Payload})
+		}
+		f.check(e.Seq)
+	}
+	if !p.More {
+		f.check(p.Stored)
+	}
+	if done = f.checked >= r.want; done {
+		r.filling, r.want = false, 0
+		r.replay()
+	}
+	kick := r.schedule()
+	r.mu.Unlock()
+	if kick {
+		r.flush()
+	}
+	return done
+}
+
+// checkDesk compares from time to time what was shown of the desk with what storage
+// has of it, for as long as Run runs.
+func (h *Hub) checkDesk(ctx context.Context) {
+	tick := time.NewTicker(h.cfg.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := h.checkDeskOnce(ctx); err != nil && ctx.Err() == nil {
+			h.metrics.sweepErrors.Inc()
+		}
+	}
+}
+
+func (h *Hub) checkDeskOnce(ctx context.Context) error {
+	r := h.room(Desk().key())
+	if r == nil {
+		return nil
+	}
+	for more := true; more; {
+		from, idle := r.unchecked()
+		if idle {
+			return nil
+		}
+		p, err := h.archived(ctx, r, from, maxMissed)
+		if err != nil {
+			return err
+		}
+		more = r.compareDesk(p)
+	}
+	return nil
+}
+
+// unchecked is the place from which the desk is to be compared with storage. idle:
+// nothing has come since, or a repair compares it.
+func (r *room) unchecked() (from vezechat.Seq, idle bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from = r.topic.feed.checked
+	return from, !r.ready || r.filling || from >= vezechat.Seq(r.h.last.Load())
+}
+
+// mayLack has the desk read from storage up to the log's end: the feed may have lost
+// something.
+func (h *Hub) mayLack() {
+	r := h.room(Desk().key())
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if end := vezechat.Seq(h.last.Load()); r.ready && end > r.topic.feed.checked {
+		r.repair(end)
+	}
+}
+
+// compareDesk takes a page that was read while no repair ran. What it has beyond what
+// was shown is lost, and repaired; what it has below that is too late to be shown.
+func (r *room) compareDesk(p vezechat.EventPage) (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.filling {
+		return false
+	}
+	f := r.topic.feed
+	for _, e := range p.Events {
+		switch {
+		case e.Seq > r.last && !f.has(e.Seq):
+			r.h.metrics.sweepHits.Inc()
+			r.repair(e.Seq)
+			return false
+		case e.Seq > f.checked && !f.has(e.Seq):
+			r.h.metrics.sweepHits.Inc()
+			r.show(event{e.Seq, e.Prev, e.Payload}) // late: tells to start over
+		}
+		f.check(e.Seq)
+	}
+	if !p.More {
+		f.check(p.Stored)
+	}
+	return p.More
+}

@@ -1,0 +1,529 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
+)
+
+// Topic is what sockets watch besides rooms. On the way to sockets it is a room like
+// any other: the same ring, the same queues, the same rule about slow ones. It
+// differs in where its events come from, and in what of them is shown.
+type Topic struct {
+	kind   topicKind
+	ticket vezechat.TicketID
+}
+
+type topicKind uint8
+
+const (
+	kindBoard  topicKind = iota + 1 // pictures of the desk: no events, a later one replaces an earlier one
+	kindDesk                        // the events of all tickets and agents, one feed
+	kindTicket                      // those of one ticket
+	kindOwn                         // those of one ticket as its requester sees them
+)
+
+// Desk is the events of all tickets and agents, for the desk.
+func Desk() Topic { return Topic{kind: kindDesk} }
+
+// Board is what ShowBoard shows, for the desk.
+func Board() Topic { return Topic{kind: kindBoard} }
+
+// Ticket is the events of one ticket, for the desk.
+func Ticket(id vezechat.TicketID) Topic { return Topic{kindTicket, id} }
+
+// OwnTicket is the events of one ticket as its requester sees them.
+func OwnTicket(id vezechat.TicketID) Topic { return Topic{kindOwn, id} }
+
+// MaxTicket is the highest number of a ticket that can be watched.
+const MaxTicket vezechat.TicketID = 1 << 60
+
+// key is a topic's place among the rooms: below zero, where there is none.
+func (t Topic) key() vezechat.RoomID {
+	n := 4*vezechat.RoomID(min(t.ticket, MaxTicket)) + vezechat.RoomID(t.kind)
+	return -n
+}
+
+// topicAt is the topic of a key.
+func topicAt(key vezechat.RoomID) Topic {
+	n := -key - 1
+	return Topic{topicKind(n%4) + 1, vezechat.TicketID(n / 4)}
+}
+
+// ForDesk reports whether only the desk may watch it.
+func (t Topic) ForDesk() bool { return t.kind != kindOwn }
+
+// Name is how clients call it.
+func (t Topic) Name() wire.Topic {
+	switch t.kind {
+	case kindBoard:
+		return wire.Topic{Name: wire.TopicBoard}
+	case kindDesk:
+		return wire.Topic{Name: wire.TopicDesk}
+	}
+	return wire.Topic{Name: wire.TopicTicket, Ticket: t.ticket}
+}
+
+// topic is what a room has that is a topic. Guarded by the room's mu, but for what
+// never changes.
+type topic struct {
+	Topic
+	shown  vezechat.Seq // the last event that members were shown, 0: none since it was opened
+	public *room        // of an OwnTicket: its public room, kept open; leaving it is told there
+
+	feed *deskFeed // of the desk
+}
+
+// The bounds of topics.
+const (
+	// MaxWatched is how many topics a socket may watch.
+	MaxWatched = 50
+	// maxMissed is how many events a topic's resume brings; who has missed more loads
+	// it again.
+	maxMissed = 500
+)
+
+// eventless reports whether a topic's end cannot be asked of the log: it has no
+// subject, or more than one.
+func (t *topic) eventless() bool { return t.kind == kindBoard || t.kind == kindDesk }
+
+// subject is that of the room's events in the log.
+func (r *room) subject() string {
+	if r.topic != nil {
+		return vezechat.TicketSubject(r.topic.ticket)
+	}
+	return vezechat.RoomSubject(r.id)
+}
+
+// archived reads what storage has of a room's events.
+func (h *Hub) archived(ctx context.Context, r *room, after vezechat.Seq, limit int) (vezechat.EventPage, error) {
+	if r.topic == nil {
+		return h.cfg.Archive.Events(ctx, vezechat.EventQuery{RoomID: r.id, After: after, Limit: limit})
+	}
+	q := vezechat.DeskEventQuery{Caller: vezechat.Caller{Scopes: vezechat.Scopes{vezechat.ScopeTicketManage}}, After: after, Limit: limit}
+	q.TicketID = r.topic.ticket
+	return h.cfg.Desk.DeskEvents(ctx, q)
+}
+
+// batch is how many events a read of a room brings.
+func (r *room) batch() int {
+	if r.topic != nil {
+		return maxMissed + 1
+	}
+	return fillBatch
+}
+
+// WatchRequest has a socket watch a topic.
+type WatchRequest struct {
+	Ref   json.RawMessage
+	Topic Topic
+	After *vezechat.Seq // as of JoinRequest
+	Epoch string
+	Room  vezechat.RoomID // of an OwnTicket: its public room
+
+	// Ask says whether the socket's user may watch, and is asked again when that may
+	// have changed.
+	Ask func(context.Context) error
+}
+
+// Watch has the socket watch a topic, and answers as Join does: ok with the topic's
+// head, then what the client missed after its cursor, then live events, each once. A
+// cursor that is void, or too far back, is answered with reset. Watching a topic again
+// starts from the new cursor.
+//
+// CodeTooLarge: the socket watches too many. Errors of Ask are returned as they are.
+// CodeNotFound: the user lost access meanwhile. CodeUnavailable: as of Join.
+func (c *Conn) Watch(ctx context.Context, req WatchRequest) error {
+	key := req.Topic.key()
+	c.Leave(key)
+	if err := c.topicFor(); err != nil {
+		return err
+	}
+	r, err := c.h.acquire(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := r.bind(ctx, req.Room); err != nil {
+		r.release()
+		return err
+	}
+	s := &sub{room: r, index: -1, ask: func(ctx context.Context) (vezechat.Access, error) { return vezechat.Access{}, req.Ask(ctx) }}
+	r.register(c, s, mark{})
+	if err = req.Ask(ctx); err == nil { // a change that it does not know of is told
+		err = c.catchUp(ctx, r, s, JoinRequest{Ref: req.Ref, After: req.After, Epoch: req.Epoch})
+	}
+	if err == nil {
+		return nil
+	}
+	removed := !c.abandon(s)
+	switch {
+	case errors.Is(err, errGone) && removed && !c.Closing():
+		return vezechat.Errorf(vezechat.CodeNotFound, "no such ticket")
+	case errors.Is(err, errGone):
+		return nil
+	}
+	return err
+}
+
+func (c *Conn) topicFor() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for n < len(c.subs) && c.subs[n].room < 0 { // sorted
+		n++
+	}
+	if n >= MaxWatched {
+		return vezechat.Errorf(vezechat.CodeTooLarge, "a socket watches at most %d topics", MaxWatched)
+	}
+	return nil
+}
+
+// Unwatch ends watching a topic. Doing so twice is harmless.
+func (c *Conn) Unwatch(t Topic) { c.Leave(t.key()) }
+
+// Topics returns what the socket watches.
+func (c *Conn) Topics() (topics []Topic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.subs {
+		if p.room < 0 {
+			topics = append(topics, topicAt(p.room))
+		}
+	}
+	return topics
+}
+
+// bind has a requester's topic hear who is removed from the ticket's public room.
+func (r *room) bind(ctx context.Context, public vezechat.RoomID) error {
+	if r.topic.kind != kindOwn {
+		return nil
+	}
+	r.opening.Lock()
+	defer r.opening.Unlock()
+	r.mu.Lock()
+	bound := r.topic.public != nil
+	r.mu.Unlock()
+	if bound {
+		return nil
+	}
+	p, err := r.h.acquire(ctx, public)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.topic.public = p
+	r.mu.Unlock()
+	p.mu.Lock()
+	p.watched = r
+	p.mu.Unlock()
+	return nil
+}
+
+// unbind undoes bind when the topic is forgotten.
+func (r *room) unbind() {
+	r.mu.Lock()
+	p := r.topic.public
+	r.topic.public = nil
+	r.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	if p.watched == r {
+		p.watched = nil
+	}
+	p.mu.Unlock()
+	p.release()
+}
+
+// recheck asks for a user's sockets, watching or about to, whether they still may.
+// Who may not, or of whom nobody can say, is told and hears nothing more.
+func (r *room) recheck(user vezechat.UserID) {
+	r.mu.Lock()
+	var conns []*Conn
+	for _, c := range r.members {
+		if c.user == user {
+			conns = append(conns, c)
+		}
+	}
+	for c := range r.entering {
+		if c.user == user {
+			conns = append(conns, c)
+		}
+	}
+	r.mu.Unlock()
+	for _, c := range conns {
+		s := c.place(r.id)
+		if s == nil || s.room != r {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(r.h.ctx, askAgain)
+		_, err := s.ask(ctx)
+		cancel()
+		if err == nil {
+			continue
+		}
+		r.mu.Lock()
+		gone := r.expel(c, s)
+		r.mu.Unlock()
+		if gone {
+			r.h.metrics.removed.Inc()
+			c.Send(wire.Unwatched(r.topic.Name(), vezechat.AsError(err)))
+		}
+	}
+}
+
+// askAgain is how long it may take to learn whether somebody still may watch: beyond
+// it they may not.
+const askAgain = time.Second
+
+// openTopic is open for a topic: it listens, and learns where the topic stands.
+func (r *room) openTopic(ctx context.Context) error {
+	if err := r.h.feed.JoinDesk(); err != nil {
+		return err
+	}
+	switch r.topic.kind {
+	case kindDesk:
+		return r.openDesk(ctx)
+	case kindBoard:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ready, r.filling = true, false
+		return nil
+	}
+	head, err := r.askHead(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begin(head)
+	r.replay()
+	return nil
+}
+
+// begin has the room start at its head; mu is held.
+func (r *room) begin(head vezechat.Seq) {
+	r.ready = true
+	r.active = time.Now()
+	r.advance(max(r.last, head))
+	r.ring.reset(r.last)
+	r.filling = false
+}
+
+// DeskEvent takes a live event of a ticket or an agent.
+func (h *Hub) DeskEvent(subject string, seq, prev vezechat.Seq, payload []byte) {
+	h.sawSeq(seq)
+	h.deskMoves.Add(1)
+	it := item{seq, prev, payload}
+	h.liveTopic(Desk(), it)
+	if id, ok := vezechat.TicketOfSubject(subject); ok {
+		h.liveTopic(Ticket(id), it)
+		h.liveTopic(OwnTicket(id), it)
+	}
+}
+
+// DeskMoves counts the events of tickets and agents that this edge has heard of: it
+// changes when the desk has.
+func (h *Hub) DeskMoves() uint64 { return h.deskMoves.Load() }
+
+func (h *Hub) liveTopic(t Topic, it item) {
+	r := h.room(t.key())
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	r.active = time.Now()
+	r.takeTopic(it)
+	kick := r.schedule()
+	r.mu.Unlock()
+	if kick {
+		r.flush()
+	}
+}
+
+// takeTopic is take for a topic: the chain is that of the event's subject. mu is held.
+func (r *room) takeTopic(it item) {
+	known, want := r.last, it.prev
+	if f := r.topic.feed; f != nil {
+		known, want = f.known(it.payload), it.seq-1
+	}
+	switch {
+	case r.filling:
+		r.park(it)
+	case it.seq <= known:
+		r.h.metrics.stale.Inc()
+	case it.prev > known:
+		r.h.metrics.gaps.Inc()
+		r.park(it)
+		r.repair(want)
+	default:
+		r.show(event(it))
+	}
+}
+
+// bring hands one event of a repair to the members; mu is held.
+func (r *room) bring(e event) {
+	switch {
+	case e.seq <= r.last:
+	case r.topic != nil:
+		r.h.metrics.repaired.Inc()
+		r.show(e)
+	default:
+		r.h.metrics.repaired.Inc()
+		r.deliver(e.seq, e.prev, e.payload)
+	}
+}
+
+// show is deliver for a topic; mu is held.
+func (r *room) show(e event) {
+	t := r.topic
+	if t.feed != nil {
+		late := e.seq <= r.last
+		t.feed.note(e)
+		if late {
+			r.startOver()
+			return
+		}
+	}
+	prev := min(e.prev, r.last)
+	switch t.kind {
+	case kindDesk:
+		prev = r.last
+	case kindOwn:
+		prev = t.shown
+	}
+	r.advance(e.seq)
+	frame := t.frame(e, prev)
+	if frame == nil {
+		return
+	}
+	t.shown = e.seq
+	r.ring.push(r.h, ringFrame{seq: e.seq, frame: frame})
+	r.h.metrics.topicEvents.WithLabelValues(t.Name().Name).Add(float64(len(r.members)))
+	if len(r.members) > 0 {
+		r.pend = append(r.pend, frame)
+		if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
+			r.send()
+		}
+	}
+}
+
+// frame is an event as the topic's members are sent it, nil when they do not see it.
+func (t *topic) frame(e event, prev vezechat.Seq) []byte {
+	payload := e.payload
+	if t.kind == kindOwn {
+		full, err := vezechat.ParseEvent(payload)
+		seen, ok := full.ForRequester()
+		if err != nil || !ok {
+			return nil
+		}
+		payload = vezechat.AppendEvent(nil, &seen)
+	}
+	b := vezechat.AppendPlaced(make([]byte, wire.MaxHead, wire.MaxHead+len(payload)+96), payload, e.seq, prev)
+	return wire.SealText(wire.MarkTopic(b, t.Name()))
+}
+
+// startOver tells the members that what they have may have a hole, and that they load
+// the topic again; live events go on. mu is held.
+func (r *room) startOver() {
+	r.h.metrics.topicResets.WithLabelValues("late").Inc()
+	r.send()
+	r.ring.clear(r.h)
+	r.ring.base = r.last
+	frame := wire.AppendText(nil, wire.Reset(r.topic.Name(), r.last))
+	for _, c := range r.members {
+		c.push(r, frame, 1)
+	}
+}
+
+// startOver lets a socket whose cursor is too far back in, and tells it to load the
+// topic again.
+func (c *Conn) startOver(s *sub, req JoinRequest, cur *cursor) error {
+	r := s.room
+	c.h.metrics.resumes.WithLabelValues("reset").Inc()
+	c.h.metrics.topicResets.WithLabelValues("far").Inc()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if cur.ok {
+		c.Send(wire.Reset(r.topic.Name(), r.last))
+	} else {
+		c.Send(r.joined(req.Ref, r.last, true))
+	}
+	return c.enter(r, s)
+}
+
+// reached is the place up to which the room's events were handed out; mu is held.
+func (r *room) reached() vezechat.Seq {
+	if r.topic != nil && r.topic.feed != nil {
+		return max(r.last, r.topic.feed.checked)
+	}
+	return r.last
+}
+
+// joined is the answer to a join or a watch.
+func (r *room) joined(ref json.RawMessage, head vezechat.Seq, reset bool) []byte {
+	if r.topic != nil {
+		return wire.Watching(ref, r.topic.Name(), head, reset)
+	}
+	return wire.Joined(ref, r.id, head, reset)
+}
+
+// lag tells that the room was left out for a socket.
+func (r *room) lag() []byte {
+	if r.topic != nil {
+		return wire.LagTopic(r.topic.Name(), vezechat.Seq(r.head.Load()))
+	}
+	return wire.Lag(r.id, vezechat.Seq(r.head.Load()))
+}
+
+// placed is an event of a resume as the socket is sent it.
+func (r *room) placed(e event, cur *cursor) []byte {
+	if r.topic == nil {
+		return encode(e.seq, e.prev, e.payload)
+	}
+	prev := e.prev
+	switch r.topic.kind {
+	case kindDesk:
+		prev = cur.at
+	case kindOwn:
+		prev = cur.shown
+	}
+	frame := r.topic.frame(e, prev)
+	if frame != nil {
+		cur.shown = e.seq
+	}
+	return frame
+}
+
+// ShowBoard shows a picture to who watches the board, but for those that are behind.
+func (h *Hub) ShowBoard(payload []byte) {
+	r := h.room(Board().key())
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	members := slices.Clone(r.members)
+	r.mu.Unlock()
+	frame := wire.AppendText(nil, payload)
+	for _, c := range members {
+		c.pushSoft(r.id, frame)
+	}
+	h.metrics.topicEvents.WithLabelValues(wire.TopicBoard).Add(float64(len(members)))
+}
+
+// Watched reports whether a socket of this edge watches a topic.
+func (h *Hub) Watched(t Topic) bool {
+	r := h.room(t.key())
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.members) > 0
+}

@@ -1,0 +1,205 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"vezeuniqverse.com/vezechat"
+)
+
+// Bounds of what game servers say.
+const (
+	gamesFor      = time.Hour // how long it waits for the bridge
+	gamesBytes    = 256 << 20
+	maxGameRecord = 64 << 10
+	gameConsumer  = "bridge"
+	gameAckWait   = time.Hour // whoever reads next makes the consumer anew
+	gameWait      = time.Second
+)
+
+// A lease is held for leaseFor, and renewed each leaseEvery.
+const (
+	leaseFor   = 6 * time.Second
+	leaseEvery = 2 * time.Second
+	leaseGames = "bridge.game"
+)
+
+// setupGames creates the stream of game servers and the bucket of leases. The stream
+// refuses what is above its bounds: a game that waits for the answer is told.
+func (b *Bus) setupGames(ctx context.Context, replicas int) error {
+	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: vezechat.StreamGame, Subjects: []string{vezechat.SubjectGames}, Description: "what game servers say, until the bridge has taken it",
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, MaxAge: gamesFor, MaxBytes: gamesBytes, MaxMsgSize: maxGameRecord,
+		Duplicates: 2 * time.Minute, Replicas: replicas,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: vezechat.BucketLease, Description: "who does what only one may", TTL: leaseFor, Storage: jetstream.MemoryStorage, Replicas: replicas,
+	})
+	return err
+}
+
+// ReadGames hands out what game servers say, to one process at a time: the one that
+// holds a lease. Another takes over within six seconds of its death. It makes the
+// consumer anew, so that what the other one had taken and not acknowledged comes first,
+// in order.
+func (b *Bus) ReadGames(ctx context.Context, limit int, fn func(context.Context, []vezechat.GameRecord) error) error {
+	for wait := 50 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, time.Second) {
+		began := time.Now()
+		err := b.leased(ctx, leaseGames, func(ctx context.Context) error { return b.readGames(ctx, limit, fn) })
+		if ctx.Err() != nil {
+			break
+		}
+		if !errors.Is(err, errLeased) {
+			b.log.Warn("reading of what games say is begun anew", "err", err)
+		}
+		if time.Since(began) > leaseFor {
+			wait = 50 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	return nil
+}
+
+// errLeased says that another process has the lease.
+var errLeased = errors.New("another process has it")
+
+// leased runs fn while this process has the lease of a name; fn's context ends with it.
+func (b *Bus) leased(ctx context.Context, name string, fn func(context.Context) error) error {
+	kv, err := b.js.KeyValue(ctx, vezechat.BucketLease)
+	if err != nil {
+		return err
+	}
+	rev, err := kv.Create(ctx, name, []byte(b.cfg.Name))
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return errLeased
+	}
+	if err != nil {
+		return err
+	}
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lost(b.renew(ctx, kv, name, rev))
+	}()
+	err = fn(ctx)
+	lost(nil)
+	<-done
+	if cause := context.Cause(ctx); err == nil || errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseEvery)
+	defer cancel()
+	_ = kv.Purge(release, name) // or it runs out
+	return err
+}
+
+// renew keeps a lease until it is lost or ctx ends, and says which.
+func (b *Bus) renew(ctx context.Context, kv jetstream.KeyValue, name string, rev uint64) error {
+	until := time.Now().Add(leaseFor - leaseEvery)
+	tick := time.NewTicker(leaseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		asked := time.Now()
+		ask, cancel := context.WithDeadline(ctx, until)
+		next, err := kv.Update(ask, name, []byte(b.cfg.Name), rev)
+		cancel()
+		switch {
+		case err == nil:
+			rev, until = next, asked.Add(leaseFor-leaseEvery)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, jetstream.ErrKeyExists) || time.Now().After(until):
+			return fmt.Errorf("the lease of %s is lost: %w", name, err)
+		}
+	}
+}
+
+// readGames reads with a consumer of its own until something breaks.
+func (b *Bus) readGames(ctx context.Context, limit int, fn func(context.Context, []vezechat.GameRecord) error) error {
+	err := b.js.DeleteConsumer(ctx, vezechat.StreamGame, gameConsumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return err
+	}
+	cons, err := b.js.CreateConsumer(ctx, vezechat.StreamGame, jetstream.ConsumerConfig{
+		Durable: gameConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: gameAckWait, MaxAckPending: 2 * limit, MaxDeliver: -1,
+	})
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		msgs, err := fetchGames(ctx, cons, limit)
+		if err != nil {
+			return err
+		}
+		if err := takeGames(ctx, msgs, fn); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// fetchGames waits for the first message, a while, and takes what there is besides.
+func fetchGames(ctx context.Context, cons jetstream.Consumer, limit int) ([]jetstream.Msg, error) {
+	wait, cancel := context.WithTimeout(ctx, gameWait)
+	defer cancel()
+	first, err := cons.Next(jetstream.FetchContext(wait))
+	switch {
+	case errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded):
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, err
+	}
+	msgs := []jetstream.Msg{first}
+	batch, err := cons.FetchNoWait(limit - 1)
+	if err != nil {
+		return nil, err
+	}
+	for m := range batch.Messages() {
+		msgs = append(msgs, m)
+	}
+	return msgs, batch.Error()
+}
+
+// takeGames hands a run on and acknowledges it.
+func takeGames(ctx context.Context, msgs []jetstream.Msg, fn func(context.Context, []vezechat.GameRecord) error) error {
+	run := make([]vezechat.GameRecord, 0, len(msgs))
+	for _, m := range msgs {
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		run = append(run, vezechat.GameRecord{
+			Subject: m.Subject(), Seq: vezechat.Seq(meta.Sequence.Stream), At: meta.Timestamp, ID: m.Headers().Get(nats.MsgIdHdr), Payload: m.Data(), Trace: traceOf(m.Headers()),
+		})
+	}
+	if len(run) == 0 {
+		return nil
+	}
+	if err := fn(ctx, run); err != nil {
+		return err
+	}
+	for _, m := range msgs {
+		if err := m.Ack(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

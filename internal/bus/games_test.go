@@ -1,0 +1,90 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/bus"
+	"vezeuniqverse.com/vezechat/internal/natstest"
+)
+
+// taken is what readers of games were given.
+type taken struct {
+	mu   sync.Mutex
+	by   []int
+	ids  []string
+	fail func(reader int, run []vezechat.GameRecord) error // nil: never
+}
+
+func (k *taken) read(ctx context.Context, b *bus.Bus, reader int) error {
+	return b.ReadGames(ctx, 4, func(_ context.Context, run []vezechat.GameRecord) error {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.fail != nil {
+			if err := k.fail(reader, run); err != nil {
+				return err
+			}
+		}
+		for _, r := range run {
+			k.by = append(k.by, reader)
+			k.ids = append(k.ids, r.ID)
+		}
+		return nil
+	})
+}
+
+func (k *taken) got() (ids []string, by []int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.ids), slices.Clone(k.by)
+}
+
+// What games say is handed out in order, to one process at a time; when that goes away,
+// what it had taken and not finished comes first.
+func TestReadGames_OneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	first, second := natstest.Bus(t, s), natstest.Bus(t, s)
+	k := &taken{fail: func(reader int, run []vezechat.GameRecord) error {
+		if reader == 1 && slices.ContainsFunc(run, func(r vezechat.GameRecord) bool { return r.ID == "7" }) {
+			return errors.New("it dies of this one")
+		}
+		return nil
+	}}
+	say := func(from, to int) {
+		for i := from; i < to; i++ {
+			if _, err := first.Append(t.Context(), vezechat.Entry{Subject: "veze.game.cs.m1", ID: strconv.Itoa(i), Payload: []byte(`{}`)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	say(0, 6)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	one, die := context.WithCancel(ctx)
+	wg.Go(func() { _ = k.read(one, first, 1) })
+	until(t, func() bool { ids, _ := k.got(); return len(ids) == 6 })
+	wg.Go(func() { _ = k.read(ctx, second, 2) })
+	say(6, 12)
+	time.Sleep(100 * time.Millisecond) // the first stumbles over the seventh, again and again
+	die()
+	until(t, func() bool { ids, _ := k.got(); return len(ids) >= 12 })
+	ids, by := k.got()
+	for i, id := range ids {
+		if id != fmt.Sprint(i) {
+			t.Fatalf("order %v", ids)
+		}
+	}
+	if len(ids) != 12 || !slices.IsSorted(by) || by[11] != 2 {
+		t.Errorf("%v were read by %v", ids, by)
+	}
+}

@@ -1,0 +1,80 @@
+package natsd
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/url"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// gameAccount is the account of game servers: what happens in it does not reach the
+// hub's, but for what the hub imports.
+const gameAccount = "GAME"
+
+// hubUser is who the hub itself is, when others must say who they are.
+const hubUser = "hub"
+
+// login gives a server users: the hub with a password of this run, and game servers in
+// an account of their own, each of which may publish to its own subjects alone. A reply
+// subject of theirs is one of that account, so an answer to it cannot be published into
+// the hub's (which permissions on subjects would not stop).
+func (o Options) login(opts *server.Options) (password string) {
+	if len(o.Games) == 0 {
+		return ""
+	}
+	games := server.NewAccount(gameAccount)
+	opts.Accounts = []*server.Account{games}
+	password = rand.Text()
+	opts.Users = []*server.User{{Username: hubUser, Password: password}}
+	for game, secret := range o.Games {
+		opts.Users = append(opts.Users, &server.User{
+			Username: game, Password: secret, Account: games,
+			Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{o.GameSubjects + "." + game + ".*"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{GameInbox(game) + ".>"}},
+			},
+		})
+	}
+	return password
+}
+
+// GameInbox is where a game's user may hear answers: nats.CustomInboxPrefix.
+func GameInbox(game string) string { return "_INBOX_" + game }
+
+// letGamesIn has the hub's account take what the games' publish. With accounts of one's
+// own the server enables JetStream in none of them by itself.
+func (s *Server) letGamesIn(o Options) error {
+	if len(o.Games) == 0 {
+		return nil
+	}
+	hub := s.ns.GlobalAccount()
+	if err := hub.EnableJetStream(nil, nil); err != nil {
+		return fmt.Errorf("nats server: %w", err)
+	}
+	games, err := s.ns.LookupAccount(gameAccount)
+	if err != nil {
+		return fmt.Errorf("nats server: %w", err)
+	}
+	subjects := o.GameSubjects + ".*.*"
+	if err := hub.AddServiceExport(subjects, []*server.Account{games}); err != nil {
+		return fmt.Errorf("nats server: %w", err)
+	}
+	if err := games.AddServiceImport(hub, subjects, subjects); err != nil {
+		return fmt.Errorf("nats server: %w", err)
+	}
+	return nil
+}
+
+// URL is where the hub connects, with its name and password when it needs them: other
+// processes of it too, when the server listens.
+func (s *Server) URL() string {
+	u := url.URL{Scheme: "nats", Host: "in-process"}
+	if at, err := url.Parse(s.ClientURL()); err == nil && at.Host != "" {
+		u = *at
+	}
+	if s.password != "" {
+		u.User = url.UserPassword(hubUser, s.password)
+	}
+	return u.String()
+}
