@@ -18,7 +18,7 @@ VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),,-buildvcs=false)
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vet fmt bench bench-short microbench chaos mutations deps clean
+.PHONY: help run build test check lint vet fmt bench bench-short microbench chaos mutations bench-desk desk-replay deps clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
@@ -68,6 +68,14 @@ microbench: ## Run the Go benchmarks of the packages; BENCH=name for some
 	@./deploy/deps.sh go postgres redis
 	CI=1 $(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -timeout 30m ./...
 
+# In a decision's time is no waiting: each is measured alone. The rest runs once, for
+# as long as it takes.
+bench-desk: ## Measure the desk on this machine, some three minutes: a table of figures and what they have to reach
+	@./deploy/deps.sh go postgres
+	@$(GO) test -c -o bin/bench-desk ./routing
+	@{ ./bin/bench-desk -test.run '^$$' -test.bench 'Decision' -test.benchtime 500x && \
+		./bin/bench-desk -test.run '^$$' -test.bench 'FourRouters|Clocks|EndToEnd' -test.benchtime 1x; } | awk -f deploy/bench-desk.awk
+
 chaos: ## Kill every part under load and check the promises; SEED=n repeats a run
 	@./deploy/deps.sh go postgres redis
 	CI=1 $(GO) test ./internal/chaos -run 'TestChaos$$' -count=1 -v -timeout 15m -args -duration=$(DURATION) $(if $(SEED),-seed=$(SEED))
@@ -75,6 +83,11 @@ chaos: ## Kill every part under load and check the promises; SEED=n repeats a ru
 mutations: ## Break the hub on purpose, once for each mutation, and see whether chaos finds it
 	@./deploy/deps.sh go postgres redis
 	CI=1 $(GO) test ./internal/chaos -run 'TestMutations$$' -count=1 -v -timeout 60m -args -mutation=$(MUTATION) $(if $(SEED),-seed=$(SEED))
+
+desk-replay: ## Play the support threads of FILE while two routers are killed, and check what came of them; KILL=5s DEATHS=3 AGENTS=24 SPEED=0
+	@test -n '$(FILE)' || { echo "make desk-replay FILE=tickets.jsonl: which threads?"; exit 1; }
+	@./deploy/deps.sh go postgres redis
+	CI=1 $(GO) test ./internal/chaos -run 'TestDeskReplay$$' -count=1 -v -timeout 15m -args -threads='$(abspath $(FILE))' -kill-routers=$(or $(KILL),5s) -deaths=$(or $(DEATHS),3) -agents=$(or $(AGENTS),24) -speed=$(or $(SPEED),0) $(if $(SEED),-seed=$(SEED))
 
 deps: ## Only bring what is missing on this machine
 	@./deploy/deps.sh go cc postgres redis chromium tools

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -337,6 +338,42 @@ func TestDeskLive_Duty(t *testing.T) {
 	w.until("one is off duty", func() bool { return w.sessions() == 1 })
 	b.raw(closeFrame(1000))
 	w.until("nobody is", func() bool { return w.sessions() == 0 })
+}
+
+// The session is beaten when it is due and not before, and one that is refused is told
+// to be over.
+func TestDeskLive_DutyIsBeaten(t *testing.T) {
+	t.Parallel()
+	w := newLiveWorld(t)
+	c := w.open(w.staff())
+	c.ask("on", `{"type":"duty"}`)
+	lapse := func(sql string) {
+		t.Helper()
+		_, err := w.pool.Exec(t.Context(), sql, w.ada.UserID)
+		must(t, err)
+	}
+	due := func() time.Time { return time.Now().Add(vezechat.BeatEvery + time.Second) }
+	lapse(`UPDATE agent_sessions SET expires_at = now() WHERE agent_id = $1`)
+	w.edge.DutyAt(time.Now())
+	w.edge.DutyAt(due())
+	w.until("it is renewed", func() bool { return w.sessions() == 1 })
+	w.edge.DutyAt(due().Add(-2 * time.Second)) // from the last beat on it is too early
+	if m := w.do("GET", "/metrics", nil, "").body; !strings.Contains(m, `vezechat_edge_duty_beats_total{result="ok"} 2`) {
+		t.Errorf("want the first beat and one more:\n%s", m)
+	}
+	_, err := w.PutAgent(t.Context(), vezechat.PutAgent{Caller: w.boss, ID: w.boss.UserID})
+	must(t, err)
+	lapse(fmt.Sprintf(`UPDATE agent_sessions SET agent_id = %d WHERE agent_id = $1`, w.boss.UserID))
+	w.until("to be told", func() bool { // the beat before it may not have been answered yet
+		w.edge.DutyAt(due())
+		o := c.ask("p", `{"type":"ping"}`)
+		return o["type"] == "pong" && slices.ContainsFunc(c.left, func(o object) bool {
+			return o["type"] == "duty" && o["off"] == true && o["code"] == "not_found"
+		})
+	})
+	if was := w.sessions(); was != 0 {
+		t.Errorf("%d sessions", was)
+	}
 }
 
 // The board comes at once, and again when something has changed.

@@ -93,6 +93,13 @@ func (d *deskWorld) admin() http.Header { return d.as(boss, vezechat.ScopeChatAd
 func (d *deskWorld) must(want int, method, path string, h http.Header, body string) answer {
 	d.t.Helper()
 	a := d.do(method, path, h, body)
+	for range 20 { // a machine that is busy: the same again, as clients do
+		if a.status != 503 || want == 503 {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+		a = d.do(method, path, h, body)
+	}
 	if a.status != want {
 		d.t.Fatalf("%s %s %s: %d %s, want %d", method, path, body, a.status, a.body, want)
 	}

@@ -41,7 +41,7 @@ type dutySession struct {
 const (
 	dutyTick  = time.Second
 	beatLimit = 5 * time.Second // how long one beat may take
-	maxBeats  = 64              // begun in one tick: who comes later is beaten in the next
+	maxBeats  = 512             // begun in one tick; in BeatEvery that is more than there can be agents
 )
 
 func newDuty(cfg *Config) *duty {

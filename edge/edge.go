@@ -74,8 +74,8 @@ type Config struct {
 	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
 	Hub            *hub.Hub                                // optional: nil serves no sockets
-	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
 	Node           string                                  // optional: this process, where agents are on duty
+	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
 	AuthTime       time.Duration                           // optional: in which a socket without identity sends a token; 0: 10 s
@@ -107,9 +107,9 @@ type Edge struct {
 	maxFrame int64        // bytes of a socket's message
 	chunks   chunks       // what sockets read into
 	crew     crew         // who carries out what sockets say
-	visitors *visitors    // who has become a guest lately
 	duty     *duty
 	board    *board
+	visitors *visitors // who has become a guest lately
 }
 
 // New returns an edge that is not serving yet.
@@ -139,8 +139,8 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.Tracer != nil {
 		e.tracer = cfg.Tracer.Tracer("vezeuniqverse.com/vezechat/edge")
 	}
-	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
 	e.duty, e.board = newDuty(&e.cfg), newBoard(&e.cfg)
+	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()

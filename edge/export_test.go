@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"time"
+
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
@@ -33,3 +35,6 @@ func (e *Edge) Sockets() int64 { return e.sockets.Load() }
 
 // GuestRoutes are the routes that a guest may use.
 func GuestRoutes() map[string]bool { return guestRoutes }
+
+// DutyAt beats the sessions that are due at a time.
+func (e *Edge) DutyAt(at time.Time) { e.duty.turn(e.base, at) }

@@ -90,11 +90,13 @@ func (v *visitors) take(address string, now time.Time) error {
 	from := network(address)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for reason, wait := range map[string]time.Duration{"address": v.limits.Address.wait(v.full[from], now), "all": v.limits.All.wait(v.all, now)} {
-		if wait > 0 {
-			v.guests.WithLabelValues(reason).Inc()
-			return vezechat.Errorf(vezechat.CodeRateLimited, "too many new conversations just now, try again in a while").RetryIn(wait)
-		}
+	reason, wait := "address", v.limits.Address.wait(v.full[from], now)
+	if wait <= 0 {
+		reason, wait = "all", v.limits.All.wait(v.all, now)
+	}
+	if wait > 0 {
+		v.guests.WithLabelValues(reason).Inc()
+		return vezechat.Errorf(vezechat.CodeRateLimited, "too many new conversations just now, try again in a while").RetryIn(wait)
 	}
 	for p, full := range v.full {
 		if !now.Before(full) {

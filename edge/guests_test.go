@@ -43,7 +43,7 @@ func (d *deskWorld) visit(text string) opened {
 var forEverybody = map[string]bool{
 	"GET /": true, "GET /.veze/service.json": true, "GET /health": true, "GET /livez": true, "GET /readyz": true, "GET /metrics": true,
 	"GET /openapi.json": true, "GET /docs": true, "GET /static/:file": true, "GET /auth/signin": true, "GET /auth/dev": true, "POST /auth/dev": true,
-	"GET /auth/signedout": true, "GET /auth/callback": true, "POST /auth/refresh": true, // about an account's session, whoever asks
+	"GET /auth/signedout": true, "GET /auth/callback": true, "POST /auth/refresh": true, // what is at them is for who signs in
 	"GET /support": true, "POST /support": true,
 }
 

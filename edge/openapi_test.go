@@ -130,6 +130,9 @@ func (d apiDoc) conforms(t *testing.T, method, path string, a answer) {
 		t.Errorf("%s %s: the answer %d is not in openapi.json", method, path, a.status)
 		return
 	}
+	if strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+		return // a page
+	}
 	if schema == nil {
 		if a.body != "" {
 			t.Errorf("%s %s: openapi.json knows no answer, and there is %s", method, path, a.body)

@@ -25,6 +25,7 @@ type world struct {
 	t     testing.TB
 	pool  *pgxpool.Pool
 	wakes routing.Wakes
+	woken func(vezechat.Wake) // set before anybody wakes; nil: wakes are lost
 	boss  vezechat.Caller
 	ann   vezechat.Caller
 	queue vezechat.Queue
@@ -41,7 +42,12 @@ func newWorld(t testing.TB, hears bool) *world {
 	o := postgres.Options{MaxConns: 24}
 	if hears {
 		b := natstest.New(t)
-		w.wakes, o.Wake = b, b.Wake
+		w.wakes, w.woken = b, b.Wake
+	}
+	o.Wake = func(wk vezechat.Wake) {
+		if w.woken != nil {
+			w.woken(wk)
+		}
 	}
 	url := pgtest.URL(t)
 	var err error
@@ -129,9 +135,9 @@ func (w *world) route(every time.Duration) *routing.Role {
 // until polls.
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.t.Fatalf("not within 20 s: %s", what)
+			w.t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func (s *settings) isSignIn() error {
 	if s.OIDCIssuer != "" {
 		errs = append(errs, named("OIDC_CLIENT_ID", notEmpty(s.OIDCClientID)), named("PUBLIC_URL", notEmpty(s.PublicURL)))
 	}
-	if !s.dev() {
+	if s.prod() {
 		errs = append(errs, named("OIDC_ISSUER", notEmpty(s.OIDCIssuer)), named("SESSION_KEY", notEmpty(s.SessionKey)))
 		if strings.HasPrefix(s.OIDCIssuer, "http:") {
 			errs = append(errs, named("OIDC_ISSUER", errors.New("must be https in prod")))

@@ -61,6 +61,7 @@ var roles = []string{"storage", "bridge", "routing", "edge"}
 
 func (s *settings) has(role string) bool { return slices.Contains(strings.Split(s.Roles, ","), role) }
 func (p *place) dev() bool               { return p.Env == "dev" }
+func (p *place) prod() bool              { return p.Env == "prod" }
 func (p *place) file(name string) string { return filepath.Join(p.DataDir, name) }
 
 // Validate checks what every command has.
@@ -118,7 +119,7 @@ func (s *settings) together() error {
 	if s.has("routing") && !s.has("storage") && s.DatabaseURL == "" {
 		errs = append(errs, errors.New("DATABASE_URL: routing needs it, where storage is elsewhere"))
 	}
-	if s.dev() {
+	if !s.prod() {
 		return errors.Join(errs...)
 	}
 	if s.has("storage") && s.DatabaseURL == "" {

@@ -159,8 +159,7 @@ func (s *Sessions) Renew(id string, u vezechat.User, scopes vezechat.Scopes, unt
 	if latest := s.now().Add(s.ttl); until.After(latest) {
 		until = latest
 	}
-	sess := Session{ID: id, UserID: u.ID, Handle: u.Handle, Scopes: scopes, ExpiresAt: until.UTC().Truncate(time.Second)}
-	return s.sealed(purposeSession, sess)
+	return s.seal(purposeSession, until, Session{ID: id, UserID: u.ID, Handle: u.Handle, Scopes: scopes})
 }
 
 // guestScopes are what a guest may do with their ticket.
@@ -170,12 +169,11 @@ var guestScopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrit
 // as a token. It lasts for vezechat.GuestFor, and is none of an account: Resume does
 // not take it, and ResumeGuest takes no other.
 func (s *Sessions) BeginGuest(u vezechat.User, g vezechat.Guest) (Session, string, error) {
-	return s.sealed(purposeGuest, Session{
-		ID: rand.Text(), UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g, ExpiresAt: s.now().Add(vezechat.GuestFor).UTC().Truncate(time.Second),
-	})
+	return s.seal(purposeGuest, s.now().Add(vezechat.GuestFor), Session{ID: rand.Text(), UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g})
 }
 
-func (s *Sessions) sealed(purpose string, sess Session) (Session, string, error) {
+func (s *Sessions) seal(purpose string, until time.Time, sess Session) (Session, string, error) {
+	sess.ExpiresAt = until.UTC().Truncate(time.Second)
 	b, err := json.Marshal(sess)
 	if err != nil {
 		return Session{}, "", vezechat.WrapError(vezechat.CodeInternal, err, "the session cannot be written")

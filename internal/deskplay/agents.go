@@ -214,10 +214,7 @@ func (p *play) solve(ctx context.Context, a *agent, t vezechat.Ticket) error {
 	if _, err := again(ctx, p, func(ctx context.Context) (vezechat.Ticket, error) { return p.Hub.Tickets.MoveTicket(ctx, m) }); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s.solved = true
-	p.counts.Solved++
+	p.count(func(c *Counts) { c.Solved++; s.solved = true })
 	return nil
 }
 
@@ -225,7 +222,7 @@ func (p *play) solve(ctx context.Context, a *agent, t vezechat.Ticket) error {
 // that they are gone: mail would stay theirs for half an hour.
 func (p *play) supervise(ctx context.Context) {
 	for ; ctx.Err() == nil; pause(ctx, time.Second) {
-		p.reopened(ctx)
+		p.look(ctx)
 		for _, a := range p.dead() {
 			if err := p.relieve(ctx, a); err != nil && ctx.Err() == nil {
 				p.met("a supervisor gives back", err)
@@ -234,24 +231,34 @@ func (p *play) supervise(ctx context.Context) {
 	}
 }
 
-// reopened forgets that tickets are solved which their requesters have opened again.
-func (p *play) reopened(ctx context.Context) {
+// look asks which tickets are open: one that is not is solved, whether or not whoever
+// solved it was told so.
+func (p *play) look(ctx context.Context) {
+	p.mu.Lock()
+	solved := make(map[vezechat.TicketID]bool, len(p.cases))
+	for id := range p.cases {
+		solved[id] = true
+	}
+	p.mu.Unlock()
 	open := vezechat.TicketQuery{Caller: p.boss, TicketFilter: vezechat.TicketFilter{Status: []vezechat.Status{vezechat.StatusNew, vezechat.StatusOpen}}}
 	for {
 		page, err := p.Hub.Tickets.Tickets(ctx, open)
-		if err != nil || len(page.Tickets) == 0 {
+		if err != nil {
 			return
 		}
-		p.mu.Lock()
 		for _, t := range page.Tickets {
 			open.After = t.ID
-			if s := p.cases[t.ID]; s != nil {
-				s.solved = false
-			}
+			solved[t.ID] = false
 		}
-		p.mu.Unlock()
 		if !page.More {
-			return
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, is := range solved {
+		if s := p.cases[id]; s != nil {
+			s.solved = is
 		}
 	}
 }

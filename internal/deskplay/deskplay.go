@@ -396,7 +396,7 @@ func (p *play) settle(ctx context.Context) {
 // opened again by it.
 func (p *play) quiet(ctx context.Context) bool {
 	err := settled(ctx, p.Hub.Database)
-	p.reopened(ctx)
+	p.look(ctx)
 	solved, _ := p.progress()
 	return err == nil && solved == len(p.Threads)
 }

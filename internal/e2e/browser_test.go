@@ -77,7 +77,7 @@ func visitor(t *testing.T, base string, noScript bool) *person {
 	}
 	p := &person{t: t, base: base}
 	ctx, stop := chromedp.NewContext(chrome.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.complain))
-	ctx, stopTime := context.WithTimeout(ctx, 100*time.Second)
+	ctx, stopTime := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(func() { _ = chromedp.Cancel(ctx); stopTime(); stop() })
 	p.ctx = ctx
 	p.do(chromedp.EmulateViewport(1280, 800))

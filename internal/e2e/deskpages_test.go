@@ -13,15 +13,15 @@ import (
 	"vezeuniqverse.com/vezechat/internal/client"
 )
 
-// frontDesk is what the tests of the desk share: the front queue, with what it promises.
-var frontDesk struct {
+// desk is what the tests of the desk share: the front queue, with what it promises.
+var desk struct {
 	once  sync.Once
 	queue int64
 }
 
 func (h *hub) deskQueue(t *testing.T) int64 {
 	t.Helper()
-	frontDesk.once.Do(func() {
+	desk.once.Do(func() {
 		admin := h.admin(t)
 		var made struct{ ID int64 }
 		do := func(path string, in map[string]any) {
@@ -34,13 +34,13 @@ func (h *hub) deskQueue(t *testing.T) int64 {
 			{"metric": "pickup", "priority": "normal", "seconds": 120}, {"metric": "first_reply", "priority": "normal", "seconds": 900}, {"metric": "resolution", "priority": "normal", "seconds": 86400},
 		}})
 		do("/queues", map[string]any{"name": "Support", "offer_seconds": 600, "policy_id": made.ID})
-		frontDesk.queue = made.ID
+		desk.queue = made.ID
 		do("/macros", map[string]any{"name": "Hello", "shared": true, "text": "Hello {{requester.handle}}, this is {{agent.handle}}.", "actions": []map[string]any{{"do": "tag", "tag": "greeted"}}})
 	})
-	if frontDesk.queue == 0 {
+	if desk.queue == 0 {
 		t.Fatal("the desk is not there")
 	}
-	return frontDesk.queue
+	return desk.queue
 }
 
 // agent makes somebody an agent of the front queue, and opens the inbox as them.

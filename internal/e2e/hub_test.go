@@ -241,10 +241,10 @@ func vezechatIn(t *testing.T, dir string, env []string, args ...string) result {
 	return run(t, dir, env, program, args...)
 }
 
-// run runs a program to its end, half a minute at most.
+// run runs a program to its end, three minutes at most.
 func run(t *testing.T, dir string, env []string, program string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
