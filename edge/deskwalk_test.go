@@ -235,7 +235,7 @@ func TestDesk_EveryRoute(t *testing.T) {
 			if a.status != c.want[i] {
 				t.Errorf("%s: %s %s %s: %d %s, want %d", w.name, c.method, path, body, a.status, a.body, c.want[i])
 			}
-			if a.status < 300 {
+			if a.status < 300 && !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
 				api.conforms(t, c.method, path, a)
 			}
 			if strings.Contains(a.body, "null") {
