@@ -135,22 +135,23 @@ func (d *duty) run(ctx context.Context) {
 	}
 }
 
-// turn beats the sessions that are due.
-func (d *duty) turn(ctx context.Context, now time.Time) {
+// turn beats the sessions that are due, and returns how many.
+func (d *duty) turn(ctx context.Context, now time.Time) (begun int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	begun := 0
 	for hc, s := range d.sessions { // in random order
 		if s.asking || now.Before(s.next) {
 			continue
 		}
-		if begun++; begun > maxBeats || d.stopped {
-			return
+		if begun == maxBeats || d.stopped {
+			break
 		}
+		begun++
 		s.asking = true
 		b := vezechat.AgentBeat{Caller: s.caller, Session: s.id, Node: d.node}
 		d.wg.Go(func() { d.again(ctx, hc, s, b) })
 	}
+	return begun
 }
 
 // again beats a session. One that is refused is over; one that could not be beaten is

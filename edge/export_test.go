@@ -36,5 +36,5 @@ func (e *Edge) Sockets() int64 { return e.sockets.Load() }
 // GuestRoutes are the routes that a guest may use.
 func GuestRoutes() map[string]bool { return guestRoutes }
 
-// DutyAt beats the sessions that are due at a time.
-func (e *Edge) DutyAt(at time.Time) { e.duty.turn(e.base, at) }
+// DutyAt beats the sessions that are due at a time, and returns how many.
+func (e *Edge) DutyAt(at time.Time) int { return e.duty.turn(e.base, at) }
