@@ -67,18 +67,22 @@ type SupportService interface {
 	LeaveEmail(ctx context.Context, r LeaveEmail) error
 }
 
-// CheckGuestName returns a name without surrounding space. CodeBadRequest: it has
-// control characters; CodeTooLarge: above MaxGuestName.
+// CheckGuestName returns a name without surrounding space. Joiners may be in it: names
+// of some scripts, and emoji, have them. CodeBadRequest: it has control or other format
+// characters, or nothing to see; CodeTooLarge: above MaxGuestName.
 func CheckGuestName(s string) (string, error) {
 	s = strings.Join(strings.Fields(s), " ")
 	switch {
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }):
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && !joiner(r) }), s != "" && !visible(s):
 		return "", Errorf(CodeBadRequest, "name: plain text only")
 	case utf8.RuneCountInString(s) > MaxGuestName:
 		return "", Errorf(CodeTooLarge, "name: at most %d characters", MaxGuestName)
 	}
 	return s, nil
 }
+
+// joiner reports whether r is one of the zero-width joiners.
+func joiner(r rune) bool { return r == 0x200C || r == 0x200D }
 
 // maxEmail is the longest address of RFC 5321 §4.5.3.1.
 const maxEmail = 254

@@ -26,8 +26,15 @@ func TestCheckSupport_Subject(t *testing.T) {
 	if r, err := vezechat.CheckSupport(vezechat.OpenSupport{Text: "x", Subject: " given "}); err != nil || r.Subject != "given" {
 		t.Errorf("%+v, %v", r, err)
 	}
+	for _, name := range []string{"Zoë 👩‍🚀", "می\u200cخواهم"} {
+		if r, err := vezechat.CheckSupport(vezechat.OpenSupport{Text: "x", Name: name}); err != nil || r.Name != name {
+			t.Errorf("%q: %q, %v", name, r.Name, err)
+		}
+	}
 	for name, r := range map[string]vezechat.OpenSupport{
-		"no text": {Text: " "}, "a name that turns the line": {Text: "x", Name: "a\u202eb"}, "a long name": {Text: "x", Name: strings.Repeat("a", 41)},
+		"nothing to see": {Text: "\u200b\u3164\u00ad\u2800"}, "a subject that turns the line": {Text: "x", Subject: "a\u202eb"}, "an invisible subject": {Text: "x", Subject: "\u2060"},
+		"a name of joiners": {Text: "x", Name: "\u200d\u200c"},
+		"no text":           {Text: " "}, "a name that turns the line": {Text: "x", Name: "a\u202eb"}, "a long name": {Text: "x", Name: strings.Repeat("a", 41)},
 	} {
 		if _, err := vezechat.CheckSupport(r); err == nil {
 			t.Errorf("%s is taken", name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -77,7 +78,7 @@ func CheckText(s string) (string, error) {
 		}, s)
 	}
 	s = strings.TrimSpace(s)
-	if s == "" {
+	if !visible(s) {
 		return "", Errorf(CodeBadRequest, "the text is empty")
 	}
 	if n := utf8.RuneCountInString(s); n > MaxText {
@@ -85,6 +86,16 @@ func CheckText(s string) (string, error) {
 	}
 	return s, nil
 }
+
+// visible reports whether there is anything to see in a text: not only spaces, format
+// characters and what Unicode has renderers leave out (Default_Ignorable_Code_Point).
+func visible(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsSpace(r) && !unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) && r != blankBraille
+	})
+}
+
+const blankBraille = 0x2800
 
 // unprintable are control characters and the explicit overrides of UAX #9, which
 // make text read as what it is not. Isolates and embeddings stay: right-to-left

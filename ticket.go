@@ -160,12 +160,12 @@ const (
 func CheckSubject(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	switch {
-	case s == "" || !utf8.ValidString(s):
+	case !visible(s) || !utf8.ValidString(s):
 		return "", Errorf(CodeBadRequest, "subject: a ticket needs one")
 	case utf8.RuneCountInString(s) > MaxSubject:
 		return "", Errorf(CodeTooLarge, "subject: at most %d characters", MaxSubject)
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", Errorf(CodeBadRequest, "subject: no control characters")
+	case strings.ContainsFunc(s, func(r rune) bool { return unprintable(r) || r == '\n' || r == '\t' }):
+		return "", Errorf(CodeBadRequest, "subject: no control characters, and none that turn the reading direction")
 	}
 	return s, nil
 }
