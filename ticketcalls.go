@@ -219,6 +219,7 @@ type BulkTickets struct {
 	Caller  Caller         `json:"caller"`
 	IDs     []TicketID     `json:"ids"`
 	Actions []TicketAction `json:"actions"`
+	Version int            `json:"version,omitempty"` // of one ticket: what the caller has seen; 0: whatever it is
 	Why     string         `json:"why,omitempty"`
 	Trace   Trace          `json:"trace,omitzero"`
 }

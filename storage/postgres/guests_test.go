@@ -225,3 +225,72 @@ func TestGuest_LeavesAnAddress(t *testing.T) {
 		t.Errorf("an account's: %v", err)
 	}
 }
+
+// A guest has one ticket: they are given none, watch none, get no second one, and their
+// own is not merged away from them.
+func TestGuest_OneTicket(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	c, tk := w.guest("hello")
+	other := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "hers"})
+	ctx := t.Context()
+	want := func(what string, err error, code vezechat.Code) {
+		t.Helper()
+		if vezechat.CodeOf(err) != code {
+			t.Errorf("%s: %v, want %q", what, err, code)
+		}
+	}
+	_, err := w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(w.staff, tk.ID), Assignee: c.UserID})
+	want("their own given to them", err, vezechat.CodeBadRequest)
+	_, err = w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(w.staff, other.ID), Assignee: c.UserID})
+	want("another given to them", err, vezechat.CodeBadRequest)
+	_, err = w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(w.staff, other.ID), Assignee: w.ann.UserID})
+	want("a ticket given to its requester", err, vezechat.CodeBadRequest)
+	want("watching", w.WatchTicket(ctx, vezechat.WatchTicket{TicketRef: tref(w.staff, other.ID), UserID: c.UserID}), vezechat.CodeBadRequest)
+	_, err = w.CreateTicket(ctx, vezechat.CreateTicket{Caller: w.staff, Subject: "another", Requester: c.UserID})
+	want("a second ticket", err, vezechat.CodeConflict)
+	_, err = w.MergeTicket(ctx, vezechat.MergeTicket{TicketRef: tref(w.staff, tk.ID), Into: other.ID, Share: true})
+	want("merged away", err, vezechat.CodeConflict)
+	_, err = w.MergeTicket(ctx, vezechat.MergeTicket{TicketRef: tref(w.staff, other.ID), Into: tk.ID, Share: true})
+	want("merged into theirs", err, "")
+	if got, err := w.Ticket(ctx, tref(w.ann, tk.ID)); err != nil || got.GuestEmail != "" || got.GuestName != "" {
+		t.Errorf("who shares it sees %+v, %v", got, err)
+	}
+}
+
+// To its requester a ticket on hold stands where an open one would.
+func TestTicketPlace_OnHoldLooksLikeOpen(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "help"})
+	if _, err := w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(w.staff, tk.ID), Assignee: w.staff.UserID}); err != nil {
+		t.Fatal(err)
+	}
+	open, err := w.TicketPlace(ctx, tref(w.ann, tk.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mustMove(w.staff, tk.ID, vezechat.MoveHold)
+	held, err := w.TicketPlace(ctx, tref(w.ann, tk.ID))
+	if err != nil || held.State != vezechat.ItemAssigned {
+		t.Errorf("on hold: %+v, %v; open: %+v", held, err, open)
+	}
+}
+
+// Whose ticket is not in a list is no place in it: nothing is learned of when it was
+// changed.
+func TestTickets_AfterAnothers(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "hers"})
+	tk := w.make(vezechat.CreateTicket{Caller: w.staff, Subject: "not hers"})
+	for _, order := range []vezechat.TicketOrder{vezechat.OrderNewest, vezechat.OrderUpdated, vezechat.OrderWaiting} {
+		for _, after := range []vezechat.TicketID{tk.ID, tk.ID + 1000} {
+			p, err := w.Tickets(t.Context(), vezechat.TicketQuery{Caller: w.ann, Order: order, After: after})
+			if err != nil || len(p.Tickets) != 0 {
+				t.Errorf("%s after %d: %+v, %v", order, after, p, err)
+			}
+		}
+	}
+}

@@ -272,8 +272,17 @@ func (s *Store) TicketPlace(ctx context.Context, q vezechat.TicketRef) (out veze
 	out.State, out.Live = vezechat.ItemNone, t.Live
 	var queue vezechat.QueueID
 	err = s.pool.QueryRow(ctx, selectQueuePosition, t.ID).Scan(&out.State, &out.Live, &queue, &out.Position)
-	if err := ignoreNone(err); err != nil || out.Position == 0 {
+	if err := ignoreNone(err); err != nil {
 		return out, translate(err)
+	}
+	if t.Status == vezechat.StatusOnHold && !q.Caller.Desk() { // looks like open, see ForRequester
+		out.State, out.Position = vezechat.ItemQueued, 0
+		if t.Assignee != 0 {
+			out.State = vezechat.ItemAssigned
+		}
+	}
+	if out.Position == 0 {
+		return out, nil
 	}
 	paces, err := s.paces(ctx, []vezechat.QueueID{queue})
 	out.Soon, out.Late = paces[queue].estimate(out.Position)

@@ -141,6 +141,9 @@ func (s *Store) makeTicket(ctx context.Context, tx pgx.Tx, n newTicket) (*work, 
 	if err != nil {
 		return nil, err
 	}
+	if who.Guest && n.by.UserID != who.ID {
+		return nil, vezechat.Errorf(vezechat.CodeConflict, "requester: a guest sees one ticket, and would not see the new one")
+	}
 	if t.Custom, err = mergeCustom(ctx, tx, nil, t.Custom); err != nil {
 		return nil, err
 	}

@@ -116,6 +116,13 @@ func (s *Store) WatchTicket(ctx context.Context, r vezechat.WatchTicket) error {
 		kind, sql = "unwatched", deleteWatcher
 	}
 	_, err := s.deskChange(ctx, r.TicketRef, kind, func(ctx context.Context, w *work) error {
+		u, err := user(ctx, w.tx, vezechat.UserQuery{ID: r.UserID})
+		switch {
+		case err != nil && vezechat.CodeOf(err) != vezechat.CodeNotFound:
+			return err
+		case u.Guest && !r.Remove:
+			return vezechat.Errorf(vezechat.CodeBadRequest, "user_id: a guest sees their own ticket and watches none")
+		}
 		var n int
 		if err := w.tx.QueryRow(ctx, countWatchers, w.t.ID).Scan(&n); err != nil {
 			return err

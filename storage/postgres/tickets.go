@@ -268,16 +268,28 @@ func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
 		return err
 	}
 	if to != 0 {
-		if _, err := user(ctx, w.tx, vezechat.UserQuery{ID: to}); err != nil {
-			if vezechat.CodeOf(err) == vezechat.CodeNotFound {
-				return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: there is no such user")
-			}
+		if err := w.mayHave(ctx, to); err != nil {
 			return err
 		}
 	}
 	w.t.Assignee = to
 	if to != 0 && w.t.Status.Working() {
 		return w.move(vezechat.MoveAccept, vezechat.PartyStaff)
+	}
+	return nil
+}
+
+// mayHave refuses an assignee who cannot work on the ticket: its requester, and a guest.
+// Who has the desk's scope their tokens say, and storage does not know.
+func (w *work) mayHave(ctx context.Context, to vezechat.UserID) error {
+	u, err := user(ctx, w.tx, vezechat.UserQuery{ID: to})
+	switch {
+	case vezechat.CodeOf(err) == vezechat.CodeNotFound:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: there is no such user")
+	case err != nil:
+		return err
+	case u.Guest || to == w.t.Requester:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: a ticket is not its requester's or a guest's to work on")
 	}
 	return nil
 }
@@ -349,6 +361,8 @@ func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]veze
 	switch {
 	case len(r.IDs) == 0 || len(r.IDs) > vezechat.MaxBulk:
 		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "ids: 1 to %d", vezechat.MaxBulk)
+	case r.Version != 0 && len(r.IDs) > 1:
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "version: of one ticket only")
 	case len(r.Actions) == 0:
 		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "actions: nothing to do")
 	}
@@ -357,7 +371,7 @@ func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]veze
 	}
 	out := make([]vezechat.BulkResult, len(r.IDs))
 	for i, id := range r.IDs {
-		ref := vezechat.TicketRef{Caller: r.Caller, TicketID: id, Why: r.Why, Trace: r.Trace}
+		ref := vezechat.TicketRef{Caller: r.Caller, TicketID: id, Version: r.Version, Why: r.Why, Trace: r.Trace}
 		t, err := s.deskChange(ctx, ref, "updated", func(ctx context.Context, w *work) error { return w.doAll(ctx, r.Caller, r.Actions) })
 		out[i] = vezechat.BulkResult{ID: id, Version: t.Version, Status: t.Status}
 		if err != nil {
