@@ -109,6 +109,8 @@ func TestRequest_StateIsHonest(t *testing.T) {
 	web := async
 	web.Channel = vezechat.ChannelWeb
 	solved, closed := live, live
+	answered := async
+	answered.FirstReplyAt, answered.WaitingSince = sampleNow, time.Time{}
 	solved.Status, closed.Status = vezechat.StatusSolved, vezechat.StatusClosed
 	queued := vezechat.QueuePlace{State: vezechat.ItemQueued, Live: true}
 	for name, tc := range map[string]struct {
@@ -117,16 +119,17 @@ func TestRequest_StateIsHonest(t *testing.T) {
 		want   string
 		kind   string
 	}{
-		"next, nothing known": {live, withPlace(queued, 1, 0, 0), "You are next. We cannot say yet how long it takes.", "waiting"},
-		"third, with a range": {live, withPlace(queued, 3, 100, 400), "2 conversations are before yours. Most people wait 2 to 7 minutes.", "waiting"},
-		"second, very soon":   {live, withPlace(queued, 2, 10, 50), "One conversation is before yours. Most people wait about a minute.", "waiting"},
-		"somebody is asked":   {live, vezechat.QueuePlace{State: vezechat.ItemOffered, Live: true}, "Somebody is being asked to take your chat. Stay on this page.", "waiting"},
-		"nobody is there":     {async, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 1}, "Nobody is at the desk right now. Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later.", "later"},
-		"in no queue":         {live, vezechat.QueuePlace{State: vezechat.ItemNone, Live: true}, "Your message has arrived. It is answered when there is time. You need not wait here.", "later"},
-		"no chat":             {web, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 2}, "Your message has arrived. It is answered when there is time. You need not wait here.", "later"},
-		"somebody has it":     {taken, vezechat.QueuePlace{State: vezechat.ItemAssigned, Live: true}, "@eve is with you.", "answered"},
-		"solved":              {solved, vezechat.QueuePlace{}, "The team has marked this as solved. Write again if it is not.", "done"},
-		"closed":              {closed, vezechat.QueuePlace{}, "This conversation is closed. You can read it here.", "done"},
+		"next, nothing known":            {live, withPlace(queued, 1, 0, 0), "You are next. We cannot say yet how long it takes.", "waiting"},
+		"third, with a range":            {live, withPlace(queued, 3, 100, 400), "2 conversations are before yours. Most people wait 2 to 7 minutes.", "waiting"},
+		"second, very soon":              {live, withPlace(queued, 2, 10, 50), "One conversation is before yours. Most people wait about a minute.", "waiting"},
+		"somebody is asked":              {live, vezechat.QueuePlace{State: vezechat.ItemOffered, Live: true}, "Somebody is being asked to take your chat. Stay on this page.", "waiting"},
+		"nobody is there":                {async, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 1}, "Nobody is at the desk right now. Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later.", "later"},
+		"answered, by nobody who has it": {answered, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 1}, "The team has answered. Write here when there is more to say.", "answered"},
+		"in no queue":                    {live, vezechat.QueuePlace{State: vezechat.ItemNone, Live: true}, "Your message has arrived. It is answered when there is time. You need not wait here.", "later"},
+		"no chat":                        {web, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 2}, "Your message has arrived. It is answered when there is time. You need not wait here.", "later"},
+		"somebody has it":                {taken, vezechat.QueuePlace{State: vezechat.ItemAssigned, Live: true}, "@eve is with you.", "answered"},
+		"solved":                         {solved, vezechat.QueuePlace{}, "The team has marked this as solved. Write again if it is not.", "done"},
+		"closed":                         {closed, vezechat.QueuePlace{}, "This conversation is closed. You can read it here.", "done"},
 	} {
 		got := RequestPage{Ticket: tc.ticket, Place: tc.place}.state()
 		if text := strings.TrimSpace(got.Head + " " + got.Text); text != tc.want || got.Kind != tc.kind {

@@ -120,6 +120,8 @@ func (d RequestPage) state() stateView {
 		return stateView{"answered", who + " looks after this.", ""}
 	case t.Assignee != 0:
 		return stateView{"later", who + " looks after this.", "You are answered as soon as they get to it."}
+	case !t.FirstReplyAt.IsZero() && t.WaitingSince.IsZero():
+		return stateView{"answered", "The team has answered.", "Write here when there is more to say."}
 	case t.Live && d.Place.State == vezechat.ItemOffered:
 		return stateView{"waiting", "Somebody is being asked to take your chat.", "Stay on this page."}
 	case t.Live && d.Place.Position > 0:
