@@ -129,6 +129,23 @@ func TestDesk_FormsAndQueries(t *testing.T) {
 }
 
 // A browser that sends a form goes to a page.
+// Tags are changed under the version that was seen, and a change of nothing is told.
+func TestDesk_VersionsAndNothing(t *testing.T) {
+	t.Parallel()
+	d := newDeskWorld(t)
+	at, staff := d.ticket("help", ""), d.staff()
+	tk := ticketIn(t, d.must(200, "GET", at, staff, ""))
+	d.must(200, "PATCH", at, staff, `{"priority":"high"}`)
+	d.must(409, "POST", at+"/tags", staff, fmt.Sprintf(`{"add":["x"],"version":%d}`, tk.Version))
+	tk = ticketIn(t, d.must(200, "GET", at, staff, ""))
+	if len(tk.Tags) > 0 {
+		t.Errorf("tags %v", tk.Tags)
+	}
+	for _, body := range []string{`{}`, `{"statuss":"x"}`} {
+		d.must(400, "PATCH", at, staff, body)
+	}
+}
+
 func TestDesk_BrowsersAreSentOn(t *testing.T) {
 	t.Parallel()
 	d := newDeskWorld(t)

@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -99,6 +100,7 @@ type Edge struct {
 	tracer   trace.Tracer // nil: no traces
 	openapi  []byte
 	csp      string          // Content-Security-Policy
+	proxies  []netip.Prefix  // whose word on X-Forwarded-* counts
 	base     context.Context // parent of every request's context
 	cut      context.CancelFunc
 	draining atomic.Bool
@@ -132,7 +134,13 @@ func New(cfg Config) (*Edge, error) {
 	if cfg.SignIn != nil { // the form that signs out leads there
 		e.csp = templates.FormsTo(cfg.SignIn.Origin())
 	}
+	if cfg.TrustedProxies == nil {
+		e.cfg.TrustedProxies = localProxies
+	}
 	var err error
+	if e.proxies, err = prefixes(e.cfg.TrustedProxies); err != nil {
+		return nil, err
+	}
 	if e.openapi, err = loadOpenAPI(cfg.Version); err != nil {
 		return nil, err
 	}
@@ -160,21 +168,37 @@ func (e *Edge) allowOrigin(s string) error {
 	return nil
 }
 
+// localProxies are trusted where nothing is said of proxies.
+var localProxies = []string{"127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}
+
+// prefixes reads addresses and ranges.
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(s); err != nil {
+				return nil, vezechat.Errorf(vezechat.CodeInternal, "not an address or a range of a proxy: %q", s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
 // fiberConfig: Immutable because identifiers, texts and headers are kept beyond
 // the handler (in the log's retries, in caches), where fasthttp would write over
 // them.
 func (e *Edge) fiberConfig() fiber.Config {
-	proxies := e.cfg.TrustedProxies
-	if proxies == nil {
-		proxies = []string{"127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}
-	}
 	return fiber.Config{
 		AppName: vezechat.Name, DisableStartupMessage: true, Immutable: true,
 		StrictRouting: true, CaseSensitive: true, UnescapePath: false,
 		BodyLimit: MaxBody, ReadBufferSize: maxHead,
 		ReadTimeout: readTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
 		DisablePreParseMultipartForm: true, // a malformed form is a 400 of ours
-		EnableTrustedProxyCheck:      true, TrustedProxies: proxies,
+		EnableTrustedProxyCheck:      true, TrustedProxies: e.cfg.TrustedProxies,
 		ProxyHeader: fiber.HeaderXForwardedFor, EnableIPValidation: true,
 		ErrorHandler: e.fail,
 	}

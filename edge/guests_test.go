@@ -128,11 +128,27 @@ func TestGuest_Identity(t *testing.T) {
 	var state struct{ CSRF string }
 	d.must(200, "GET", "/support", asCookie("veze_guest"), "").json(t, &state)
 	d.must(201, "POST", "/tickets/"+o.Ticket.ID.String()+"/comments", with(asCookie("veze_guest"), "X-CSRF-Token", state.CSRF), `{"text":"x"}`)
+	early := state.CSRF
 	// Who comes back in time is a guest for longer.
 	d.clock.Add(2 * 24 * time.Hour)
 	a := d.must(200, "GET", "/support", asCookie("veze_guest"), "")
 	if !strings.Contains(a.header.Get("Set-Cookie"), "veze_guest=") {
 		t.Errorf("no new cookie after two days: %v", a.header)
+	}
+	if a.json(t, &state); state.CSRF != early {
+		t.Error("the forms of pages that are open count no more")
+	}
+	// A page is never sent to sign in as somebody that its guest is not.
+	page := with(http.Header{"Cookie": {"veze_guest=x"}}, "Accept", "text/html")
+	for _, method := range []string{"GET", "POST"} {
+		if a := d.must(303, method, "/tickets/"+o.Ticket.ID.String()+"/comments", page, ""); a.header.Get("Location") != "/support" {
+			t.Errorf("%s with a bad cookie leads to %s", method, a.header.Get("Location"))
+		}
+	}
+	// A session that opens no more is taken away, where it would hide the guest's.
+	b := d.must(201, "POST", "/support", http.Header{"Cookie": {"veze_session=x"}}, `{"text":"hello"}`)
+	if got := strings.Join(b.header["Set-Cookie"], "|"); !strings.Contains(got, "veze_guest=") || !strings.Contains(got, "veze_session=;") {
+		t.Errorf("cookies %q", got)
 	}
 	d.clock.Add(vezechat.GuestFor)
 	d.must(401, "GET", "/tickets/"+o.Ticket.ID.String(), o.header(), "")
@@ -180,6 +196,12 @@ vezechat_edge_guests_total{result="all"} 1
 	if a := ask("192.0.2.1"); a.status != 201 {
 		t.Errorf("a minute later: %d", a.status)
 	}
+	// What stands before the last address that is no proxy's, anybody may have written.
+	for i, want := range []int{201, 201, 429} {
+		if a := ask(fmt.Sprintf("203.0.113.%d, 198.51.100.7, 10.0.0.1", i)); a.status != want {
+			t.Errorf("made-up address %d: %d, want %d", i, a.status, want)
+		}
+	}
 }
 
 // Another site's page cannot begin a conversation in somebody's browser.
@@ -213,7 +235,7 @@ func TestGuest_EveryOperation(t *testing.T) {
 		own = h.room("Ticket 9", vezechat.KindSupport, map[vezechat.UserID]vezechat.Role{guest.ID: vezechat.RoleMember})
 		h.rooms[1].members[guest.ID] = vezechat.RoleMember // even so
 	})
-	_, token, err := w.sess.BeginGuest(guest, vezechat.Guest{Ticket: 9, Room: own.ID})
+	_, token, err := w.sess.BeginGuest("", guest, vezechat.Guest{Ticket: 9, Room: own.ID})
 	must(t, err)
 	base, _ := w.serve(t)
 	may := map[string]bool{"join": true, "leave": true, "send": true, "read": true, "typing": true, "history": true, "ping": true, "auth": true, "watch": true, "unwatch": true}

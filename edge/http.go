@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -37,6 +39,31 @@ const (
 	headerCSRF      = "X-CSRF-Token"
 	headerQNet      = "X-Qnet-"
 )
+
+// clientIP is the address of whoever asks: the last one in X-Forwarded-For that is not
+// one of our proxies'. What stands before it anybody may have written.
+func (e *Edge) clientIP(c *fiber.Ctx) string {
+	at := c.Context().RemoteIP().String()
+	if !c.IsProxyTrusted() {
+		return at
+	}
+	var hops []string
+	for _, h := range c.Request().Header.PeekAll(fiber.HeaderXForwardedFor) {
+		hops = append(hops, strings.Split(string(h), ",")...)
+	}
+	for _, hop := range slices.Backward(hops) {
+		a, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		a = a.Unmap().WithZone("")
+		at = a.String()
+		if !slices.ContainsFunc(e.proxies, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			break
+		}
+	}
+	return at
+}
 
 func (e *Edge) middleware() { e.app.Use(e.unprefix, e.override, e.observe) }
 
@@ -137,7 +164,7 @@ func (e *Edge) observe(c *fiber.Ctx) error {
 	end(route, st)
 	e.metrics.request(route, c.Method(), st, took)
 	e.cfg.Logger.Debug("request", "method", c.Method(), "path", c.Path(), "route", route,
-		"status", st, "took", took, "ip", c.IP(), "request_id", c.Locals(localID))
+		"status", st, "took", took, "ip", e.clientIP(c), "request_id", c.Locals(localID))
 	return nil
 }
 

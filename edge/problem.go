@@ -192,6 +192,8 @@ func retryAfter(c *fiber.Ctx, err *vezechat.Error) {
 func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 	get := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
 	switch {
+	case st == http.StatusUnauthorized && c.Cookies(cookieGuest) != "" && c.Cookies(cookieSession) == "":
+		return redirect(c, "/support") // a guest whose time is over has no account to sign in with
 	case st == http.StatusUnauthorized && get:
 		return redirect(c, "/auth/signin?next="+url.QueryEscape(here(c)))
 	case st == http.StatusUnauthorized:

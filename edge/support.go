@@ -66,12 +66,12 @@ func (e *Edge) renewGuest(c *fiber.Ctx, s Session) (Session, error) {
 	if !s.Cookie || s.ExpiresAt.Sub(e.cfg.Now()) > vezechat.GuestFor-while {
 		return s, nil
 	}
-	s, _, err := e.beginGuest(c, vezechat.User{ID: s.Caller.UserID, Handle: s.Caller.Handle}, s.Caller.Guest)
+	s, _, err := e.beginGuest(c, s.sealed.ID, vezechat.User{ID: s.Caller.UserID, Handle: s.Caller.Handle}, s.Caller.Guest)
 	return s, err
 }
 
-func (e *Edge) beginGuest(c *fiber.Ctx, u vezechat.User, g vezechat.Guest) (Session, string, error) {
-	sealed, token, err := e.cfg.Sessions.BeginGuest(u, g)
+func (e *Edge) beginGuest(c *fiber.Ctx, id string, u vezechat.User, g vezechat.Guest) (Session, string, error) {
+	sealed, token, err := e.cfg.Sessions.BeginGuest(id, u, g)
 	if err != nil {
 		return Session{}, "", err
 	}
@@ -130,7 +130,7 @@ func (e *Edge) openGuest(c *fiber.Ctx, r vezechat.OpenSupport) error {
 	if !e.OriginAllowed(c) {
 		return vezechat.Errorf(vezechat.CodeForbidden, "the request comes from another site")
 	}
-	if err := e.visitors.take(c.IP(), e.cfg.Now()); err != nil {
+	if err := e.visitors.take(e.clientIP(c), e.cfg.Now()); err != nil {
 		return err
 	}
 	out, err := e.cfg.Support.OpenSupport(c.UserContext(), r)
@@ -139,7 +139,7 @@ func (e *Edge) openGuest(c *fiber.Ctx, r vezechat.OpenSupport) error {
 		return err
 	}
 	e.visitors.guests.WithLabelValues("made").Inc()
-	s, token, err := e.beginGuest(c, out.User, vezechat.Guest{Ticket: out.Ticket.ID, Room: out.Ticket.Room})
+	s, token, err := e.beginGuest(c, "", out.User, vezechat.Guest{Ticket: out.Ticket.ID, Room: out.Ticket.Room})
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (e *Edge) tagTicket(c *fiber.Ctx, s Session) error {
 	case len(actions) > vezechat.MaxActions:
 		return vezechat.Errorf(vezechat.CodeTooLarge, "add, remove: at most %d tags at once", vezechat.MaxActions)
 	}
-	r := vezechat.BulkTickets{Caller: s.Caller, IDs: []vezechat.TicketID{ref.TicketID}, Actions: actions, Why: ref.Why, Trace: ref.Trace}
+	r := vezechat.BulkTickets{Caller: s.Caller, IDs: []vezechat.TicketID{ref.TicketID}, Actions: actions, Version: ref.Version, Why: ref.Why, Trace: ref.Trace}
 	results, err := e.cfg.Tickets.BulkTickets(c.UserContext(), r)
 	if err != nil {
 		return err

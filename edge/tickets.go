@@ -200,6 +200,9 @@ func (e *Edge) patchTicket(c *fiber.Ctx, s Session) error {
 	if err := p.Err(); err != nil {
 		return err
 	}
+	if r.Subject == nil && r.Priority == nil && r.Queue == nil && r.Tags == nil && r.Skills == nil && len(r.Custom) == 0 {
+		return vezechat.Errorf(vezechat.CodeBadRequest, "nothing to change: want subject, priority, queue_id, tags, skills or custom")
+	}
 	t, err := e.cfg.Tickets.PatchTicket(c.UserContext(), r)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -167,9 +168,11 @@ var guestScopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrit
 
 // BeginGuest returns a new session of a guest, and its cookie, which programs bring
 // as a token. It lasts for vezechat.GuestFor, and is none of an account: Resume does
-// not take it, and ResumeGuest takes no other.
-func (s *Sessions) BeginGuest(u vezechat.User, g vezechat.Guest) (Session, string, error) {
-	return s.seal(purposeGuest, s.now().Add(vezechat.GuestFor), Session{ID: rand.Text(), UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g})
+// not take it, and ResumeGuest takes no other. An empty id is a new one; with that of an
+// earlier session its CSRF tokens stay good.
+func (s *Sessions) BeginGuest(id string, u vezechat.User, g vezechat.Guest) (Session, string, error) {
+	id = cmp.Or(id, rand.Text())
+	return s.seal(purposeGuest, s.now().Add(vezechat.GuestFor), Session{ID: id, UserID: u.ID, Handle: u.Handle, Scopes: guestScopes, Guest: g})
 }
 
 func (s *Sessions) seal(purpose string, until time.Time, sess Session) (Session, string, error) {
