@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -163,6 +164,9 @@ func (e *Edge) observe(c *fiber.Ctx) error {
 	took, route, st := time.Since(start), routeOf(c), c.Response().StatusCode()
 	end(route, st)
 	e.metrics.request(route, c.Method(), st, took)
+	if !e.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
+		return nil
+	}
 	e.cfg.Logger.Debug("request", "method", c.Method(), "path", c.Path(), "route", route,
 		"status", st, "took", took, "ip", e.clientIP(c), "request_id", c.Locals(localID))
 	return nil
