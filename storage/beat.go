@@ -44,13 +44,14 @@ func (r *Role) beat(ctx context.Context, b *beat) {
 	if pos, err := r.Store.Position(ctx); err == nil {
 		b.pos = pos
 	}
+	asked := time.Now()
 	state, err := r.Reader.State(ctx)
 	if err != nil && b.state.Epoch == "" {
 		return
 	}
 	if err == nil {
 		b.state = state
-		r.Store.Saw(state.Last)
+		r.Store.Saw(state.Last, asked)
 	}
 	out := vezechat.StorageBeat{Epoch: b.state.Epoch, Stored: b.pos.Seq, Last: b.state.Last}
 	out.Lag, out.LagFraction = r.lag(ctx, b)

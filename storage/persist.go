@@ -73,11 +73,12 @@ func (r *Role) attach(ctx context.Context) (vezechat.Position, error) {
 	if err != nil {
 		return pos, err
 	}
+	asked := time.Now()
 	state, err := r.logState(ctx)
 	if err != nil {
 		return pos, err
 	}
-	r.Store.Saw(state.Last)
+	r.Store.Saw(state.Last, asked)
 	if state.Last < pos.Seq {
 		r.at(pos)
 		if err := r.advance(ctx); err != nil {

@@ -58,8 +58,8 @@ type Store interface {
 	Retag(ctx context.Context) error
 	// Tidy forgets what is no longer needed.
 	Tidy(ctx context.Context) error
-	// Saw is told where the log ends.
-	Saw(end vezechat.Seq)
+	// Saw is told where the log ended when it was asked at a moment.
+	Saw(end vezechat.Seq, at time.Time)
 }
 
 // Advancer keeps the log from handing out places a second time. Only the writer

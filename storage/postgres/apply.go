@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -383,6 +384,6 @@ func (s *Store) readPosition(ctx context.Context) (vezechat.Seq, error) {
 	return p.Seq, err
 }
 
-// Saw tells where the log ends, so that a question for a message beyond it need
-// not be answered with "perhaps later".
-func (s *Store) Saw(end vezechat.Seq) { s.stored.saw(end) }
+// Saw tells where the log ended when it was asked at a moment, so that a later question for a
+// message beyond it need not be answered with "perhaps later".
+func (s *Store) Saw(end vezechat.Seq, at time.Time) { s.stored.saw(end, at) }

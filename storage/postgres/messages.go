@@ -159,11 +159,12 @@ func (s *Store) Message(ctx context.Context, q vezechat.MessageRef) (vezechat.Me
 	if q.MessageID == 0 || q.MessageID > math.MaxInt64 {
 		return vezechat.Message{}, noSuchMessage()
 	}
+	asked := time.Now()
 	list, err := s.messages(ctx, messageByID, q.RoomRef, q.MessageID)
 	if err != nil || len(list) > 0 {
 		return one(list, err)
 	}
-	if !s.stored.wait(ctx, q.MessageID) && !s.stored.beyond(q.MessageID) {
+	if !s.stored.wait(ctx, q.MessageID) && !s.stored.beyond(q.MessageID, asked) {
 		return vezechat.Message{}, vezechat.Errorf(vezechat.CodeUnavailable, "the message is not stored yet, try again").RetryIn(time.Second)
 	}
 	return one(s.messages(ctx, messageByID, q.RoomRef, q.MessageID))

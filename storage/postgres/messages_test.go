@@ -419,7 +419,7 @@ func TestMessage_ThatIsNotThere(t *testing.T) {
 	wantCode(t, get(0), vezechat.CodeNotFound)
 	wantCode(t, get(1<<64-1), vezechat.CodeNotFound)
 	wantCode(t, get(1<<40), vezechat.CodeUnavailable) // nobody said where the log ends
-	w.Saw(w.seq)
+	w.Saw(w.seq, time.Now())
 	wantCode(t, get(1<<40), vezechat.CodeNotFound)
 }
 

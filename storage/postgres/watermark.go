@@ -24,6 +24,7 @@ type watermark struct {
 	mu      sync.Mutex // guards what follows; nothing is called while it is held
 	seq     vezechat.Seq
 	end     vezechat.Seq // the log's end as last seen, 0: never
+	endAt   time.Time    // when that was asked for
 	changed chan struct{}
 	polled  time.Time
 	waiting int
@@ -45,18 +46,27 @@ func (w *watermark) raise(seq vezechat.Seq) {
 	w.changed = make(chan struct{})
 }
 
-func (w *watermark) saw(end vezechat.Seq) {
+func (w *watermark) saw(end vezechat.Seq, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if at.After(w.endAt) {
+		w.endAt = at
+	}
 	w.end = max(w.end, end)
 }
 
-// beyond reports whether seq is above the end that the log is known to have.
-func (w *watermark) beyond(seq vezechat.Seq) bool {
+// beyond reports whether the log did not have seq since a moment: its end was asked for after
+// that and was lower, or seq is so far off that an older answer does. The end as it was before
+// proves nothing of a place that somebody was given since.
+func (w *watermark) beyond(seq vezechat.Seq, since time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.end > 0 && seq > w.end
+	return w.end > 0 && seq > w.end && (w.endAt.After(since) || w.far(seq))
 }
+
+// far reports whether seq is so far beyond what the log has that it will not have it until
+// its end is looked at again; w.mu is held.
+func (w *watermark) far(seq vezechat.Seq) bool { return w.end > 0 && seq > max(w.end, w.seq)+farBeyond }
 
 // has reports whether seq is known to be stored.
 func (w *watermark) has(seq vezechat.Seq) bool {
@@ -70,7 +80,7 @@ func (w *watermark) has(seq vezechat.Seq) bool {
 func (w *watermark) enter(seq vezechat.Seq) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.waiting >= maxWaiting || w.end > 0 && seq > max(w.end, w.seq)+farBeyond {
+	if w.waiting >= maxWaiting || w.far(seq) {
 		return false
 	}
 	w.waiting++

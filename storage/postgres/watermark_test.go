@@ -18,7 +18,7 @@ func TestMessages_NobodyWaitsForWhatIsFarAway(t *testing.T) {
 	ann, eve := w.user("ann"), w.user("eve")
 	room := w.room(ann, vezechat.KindGuild, "r")
 	next := w.say(ann, room, "x") + 1
-	w.Saw(w.seq)
+	w.Saw(w.seq, time.Now())
 	for name, tc := range map[string]struct {
 		ask  func() error
 		want vezechat.Code
@@ -67,4 +67,22 @@ func TestMessage_FewWait(t *testing.T) {
 	for range waiting {
 		wantCode(t, <-got, "")
 	}
+}
+
+// The end of the log as it was before a question said that a message, acknowledged since and
+// not stored yet, did not exist.
+func TestMessage_OldEndProvesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Options{})
+	ann := w.user("ann")
+	room := w.room(ann, vezechat.KindGuild, "r")
+	next := w.say(ann, room, "x") + 1
+	ask := func() error {
+		_, err := w.Message(t.Context(), vezechat.MessageRef{RoomRef: ref(ann, room), MessageID: next})
+		return err
+	}
+	w.Saw(w.seq, time.Now())
+	wantCode(t, ask(), vezechat.CodeUnavailable)
+	w.Saw(w.seq, time.Now().Add(time.Hour)) // as if while the next question waits
+	wantCode(t, ask(), vezechat.CodeNotFound)
 }
