@@ -204,6 +204,18 @@ func TestDeskLive_AnAgentIsOfferedAndTakes(t *testing.T) {
 	if again, end := back.types("desk", "ticket.assigned"); !slices.Equal(again, append(before, after...)) || end["seq"] != last["seq"] {
 		t.Errorf("who comes back sees %v up to %v, want %v and %v", again, end["seq"], before, after)
 	}
+	for name, tc := range map[string]struct {
+		seen  any
+		reset bool
+	}{
+		"with what they saw":      {last["seen"], false},
+		"with one less than that": {fmt.Sprintf("%v+%d", head, len(before)+len(after)-1), true},
+	} {
+		again := w.open(w.staff())
+		if ok := again.watches(`{"type":"watch","topics":["desk"],"after":%v,"seen":"%v"}`, last["seq"], tc.seen); ok["reset"] != tc.reset {
+			t.Errorf("%s, %v: %v", name, tc.seen, ok)
+		}
+	}
 }
 
 func TestDeskLive_WhoMayWatch(t *testing.T) {

@@ -41,6 +41,7 @@ func (s *socket) wanted(req *wire.Request) (topics []hub.Topic) {
 
 func (s *socket) watchOne(ctx context.Context, t hub.Topic, req *wire.Request) error {
 	w := hub.WatchRequest{Ref: req.Ref, Topic: t, After: req.After, Epoch: req.Epoch}
+	w.Seen, _ = wire.ParseSeen(req.Seen) // was judged with the frame
 	w.Ask = func(context.Context) error { return nil }
 	if t.ForDesk() && !s.caller.Desk() {
 		return vezechat.Errorf(vezechat.CodeForbidden, "that needs the scope %s", vezechat.ScopeTicketManage)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
 // deskFeed is what the desk's topic knows of its events. They are of many subjects,
@@ -46,6 +47,62 @@ func (f *deskFeed) note(e event) {
 	if len(f.list) > maxUnchecked {
 		f.check(f.list[len(f.list)/2])
 	}
+}
+
+// seen is what the desk's members have, with the event at a place, nil for other topics; the
+// room's mu is held.
+func (t *topic) seen(at vezechat.Seq) *wire.Seen {
+	if t.feed == nil {
+		return nil
+	}
+	n, found := slices.BinarySearch(t.feed.list, at)
+	if found {
+		n++
+	}
+	return &wire.Seen{Upto: t.feed.checked, Count: n}
+}
+
+// lacks counts whether a client was shown less of the desk than there is up to its cursor. Who
+// does not say what they have seen is believed.
+//
+// CodeUnavailable: storage does not have the log up to there yet.
+func (c *Conn) lacks(ctx context.Context, r *room, req JoinRequest) (bool, error) {
+	if req.seen == nil || r.topic == nil || r.topic.feed == nil || req.seen.Upto >= *req.After {
+		return false, nil
+	}
+	if req.seen.Count > maxMissed {
+		return c.lost(true), nil
+	}
+	release, err := c.h.admit(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	var cur cursor
+	for {
+		p, err := c.h.archived(ctx, r, req.seen.Upto, maxMissed+1)
+		if err != nil {
+			return false, err
+		}
+		n := 0
+		for n < len(p.Events) && p.Events[n].Seq <= *req.After {
+			n++
+		}
+		if p.Stored >= *req.After || n > maxMissed {
+			return c.lost(n != req.seen.Count), nil
+		}
+		if err := cur.pause(ctx); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (c *Conn) lost(lost bool) bool {
+	if lost {
+		c.h.metrics.resumes.WithLabelValues("reset").Inc()
+		c.h.metrics.topicResets.WithLabelValues("lost").Inc()
+	}
+	return lost
 }
 
 func (f *deskFeed) has(seq vezechat.Seq) bool {

@@ -37,7 +37,7 @@ type metrics struct {
 	discontinuities *prometheus.CounterVec // reason: reconnect, slow, fork
 	watchers        *prometheus.GaugeVec   // topic: desk, board, ticket
 	topicEvents     *prometheus.CounterVec // likewise
-	topicResets     *prometheus.CounterVec // reason: cursor, far, late
+	topicResets     *prometheus.CounterVec // reason: cursor, far, late, lost
 	topicRepairs    prometheus.Counter
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
 // What ends a resume early: the socket has ended, or lost its place in the room;
@@ -33,6 +34,8 @@ type JoinRequest struct {
 	// as Ask does with storage's answer; nil asks in any case. Ask has the last
 	// word on who is refused.
 	May func(vezechat.Access) error
+
+	seen *wire.Seen // as of WatchRequest
 }
 
 // Bounds of one resume.
@@ -194,6 +197,7 @@ type cursor struct {
 	shown vezechat.Seq // of a topic: the last event that the socket was sent
 	ok    bool         // the answer to the join was sent
 	ahead bool         // this edge has yet to hear what the client has
+	whole bool         // of the desk: all up to at is known to be with the client
 }
 
 // pause waits a little before asking again for what is known to be there: some
@@ -212,14 +216,16 @@ func (cur *cursor) pause(ctx context.Context) error {
 
 func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) error {
 	if req.After == nil || c.reset(r, req) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		c.Send(r.joined(req.Ref, r.last, req.After != nil))
-		return c.enter(r, s)
+		return c.beginNow(s, req)
 	}
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
-	cur := cursor{at: *req.After}
+	cur := cursor{at: *req.After, whole: req.seen != nil}
+	if lacks, err := c.lacks(ctx, r, req); err != nil {
+		return err
+	} else if lacks {
+		return c.beginNow(s, req)
+	}
 	for {
 		done, err := c.fromRing(r, s, req, &cur)
 		if errors.Is(err, errFar) {
@@ -244,6 +250,19 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 			return c.giveUp(r, s)
 		}
 	}
+}
+
+// beginNow answers a join with the room's head, and makes the socket a member.
+func (c *Conn) beginNow(s *sub, req JoinRequest) error {
+	r := s.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.topic != nil {
+		c.Send(wire.Watching(req.Ref, r.topic.Name(), r.last, req.After != nil, r.topic.seen(r.last)))
+	} else {
+		c.Send(wire.Joined(req.Ref, r.id, r.last, req.After != nil))
+	}
+	return c.enter(r, s)
 }
 
 // reset reports whether the client's cursor means nothing here.
@@ -299,7 +318,7 @@ func (c *Conn) fromRing(r *room, s *sub, req JoinRequest, cur *cursor) (done boo
 	}
 	if !cur.ok {
 		c.h.metrics.resumes.WithLabelValues("ring").Inc()
-		c.Send(r.joined(req.Ref, r.last, false))
+		c.Send(r.resumed(req.Ref, r.last))
 		cur.ok = true
 	}
 	shared := make([][]byte, len(frames))
@@ -362,7 +381,7 @@ func (c *Conn) fromArchive(ctx context.Context, s *sub, req JoinRequest, cur *cu
 	}
 	if !cur.ok {
 		c.h.metrics.resumes.WithLabelValues("archive").Inc()
-		c.Send(s.room.joined(req.Ref, vezechat.Seq(s.room.head.Load()), false))
+		c.Send(s.room.resumed(req.Ref, vezechat.Seq(s.room.head.Load())))
 		cur.ok = true
 	}
 	if len(run) > 0 {
@@ -375,13 +394,22 @@ func (c *Conn) fromArchive(ctx context.Context, s *sub, req JoinRequest, cur *cu
 
 // admitted reads a page when not too many others do.
 func (h *Hub) admitted(ctx context.Context, r *room, after vezechat.Seq) ([]event, error) {
+	release, err := h.admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return h.page(ctx, r, after)
+}
+
+// admit waits until not too many others read for those who come back.
+func (h *Hub) admit(ctx context.Context) (release func(), err error) {
 	select {
 	case h.resumes <- struct{}{}:
-		defer func() { <-h.resumes }()
+		return func() { <-h.resumes }, nil
 	case <-ctx.Done():
 		return nil, vezechat.WrapError(vezechat.CodeUnavailable, ctx.Err(), "too many are coming back at once, try again").RetryIn(2 * time.Second)
 	}
-	return h.page(ctx, r, after)
 }
 
 // sendRun queues a run in pieces, as fast as the socket takes them.

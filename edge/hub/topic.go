@@ -234,7 +234,7 @@ func (r *room) show(e event) {
 		prev = t.shown
 	}
 	r.advance(e.seq)
-	frame := t.frame(e, prev)
+	frame := t.frame(e, prev, t.seen(e.seq))
 	if frame == nil {
 		return
 	}
@@ -250,7 +250,7 @@ func (r *room) show(e event) {
 }
 
 // frame is an event as the topic's members are sent it, nil when they do not see it.
-func (t *topic) frame(e event, prev vezechat.Seq) []byte {
+func (t *topic) frame(e event, prev vezechat.Seq, seen *wire.Seen) []byte {
 	payload := e.payload
 	if t.kind == kindOwn {
 		full, err := vezechat.ParseEvent(payload)
@@ -260,8 +260,8 @@ func (t *topic) frame(e event, prev vezechat.Seq) []byte {
 		}
 		payload = vezechat.AppendEvent(nil, &seen)
 	}
-	b := vezechat.AppendPlaced(make([]byte, wire.MaxHead, wire.MaxHead+len(payload)+96), payload, e.seq, prev)
-	return wire.SealText(wire.MarkTopic(b, t.Name()))
+	b := vezechat.AppendPlaced(make([]byte, wire.MaxHead, wire.MaxHead+len(payload)+128), payload, e.seq, prev)
+	return wire.SealText(wire.MarkTopic(b, t.Name(), seen))
 }
 
 // startOver tells the members that what they have may have a hole, and that they load
@@ -271,7 +271,7 @@ func (r *room) startOver() {
 	r.send()
 	r.ring.clear(r.h)
 	r.ring.base = r.last
-	frame := wire.AppendText(nil, wire.Reset(r.topic.Name(), r.last))
+	frame := wire.AppendText(nil, wire.Reset(r.topic.Name(), r.last, r.topic.seen(r.last)))
 	for _, c := range r.members {
 		c.push(r, frame, 1)
 	}
@@ -283,13 +283,12 @@ func (c *Conn) startOver(s *sub, req JoinRequest, cur *cursor) error {
 	r := s.room
 	c.h.metrics.resumes.WithLabelValues("reset").Inc()
 	c.h.metrics.topicResets.WithLabelValues("far").Inc()
+	if !cur.ok {
+		return c.beginNow(s, req)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if cur.ok {
-		c.Send(wire.Reset(r.topic.Name(), r.last))
-	} else {
-		c.Send(r.joined(req.Ref, r.last, true))
-	}
+	c.Send(wire.Reset(r.topic.Name(), r.last, r.topic.seen(r.last)))
 	return c.enter(r, s)
 }
 
@@ -301,12 +300,12 @@ func (r *room) reached() vezechat.Seq {
 	return r.last
 }
 
-// joined is the answer to a join or a watch.
-func (r *room) joined(ref json.RawMessage, head vezechat.Seq, reset bool) []byte {
+// resumed is the answer to a join or a watch whose cursor stands.
+func (r *room) resumed(ref json.RawMessage, head vezechat.Seq) []byte {
 	if r.topic != nil {
-		return wire.Watching(ref, r.topic.Name(), head, reset)
+		return wire.Watching(ref, r.topic.Name(), head, false, nil)
 	}
-	return wire.Joined(ref, r.id, head, reset)
+	return wire.Joined(ref, r.id, head, false)
 }
 
 // lag tells that the room was left out for a socket.
@@ -323,13 +322,16 @@ func (r *room) placed(e event, cur *cursor) []byte {
 		return encode(e.seq, e.prev, e.payload)
 	}
 	prev := e.prev
+	var seen *wire.Seen
 	switch r.topic.kind {
 	case kindDesk:
-		prev = cur.at
+		if prev = cur.at; cur.whole {
+			seen = &wire.Seen{Upto: e.seq}
+		}
 	case kindOwn:
 		prev = cur.shown
 	}
-	frame := r.topic.frame(e, prev)
+	frame := r.topic.frame(e, prev, seen)
 	if frame != nil {
 		cur.shown = e.seq
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
 // change posts an event of a ticket, whose requester is user 1.
@@ -489,3 +490,52 @@ func TestTopic_Keys(t *testing.T) {
 }
 
 func allowed(context.Context) error { return nil }
+
+// Who leaves an edge before it knows that it has lost an event of the desk, and comes back
+// where nobody was watching, was let in above the hole.
+func TestTopic_DeskHoleBelowTheCursorIsCounted(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		lost  vezechat.Seq
+		seen  func(string) string
+		reset bool
+	}{
+		{name: "one is lost", lost: 2, reset: true},
+		{name: "nothing is lost"},
+		{name: "who does not say is believed", lost: 2, seen: func(string) string { return "" }},
+		{name: "more than a page", seen: func(string) string { return "0+501" }, reset: true},
+		{name: "all up to the cursor", lost: 2, seen: func(string) string { return "3+0" }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) { c.SweepEvery, c.Linger = time.Hour, time.Millisecond })
+			w.set(func() { w.lose = func(n vezechat.Seq) bool { return n == tc.lost } })
+			s := w.connect(1)
+			s.watch(t, Desk(), nil, "")
+			for id := range vezechat.TicketID(3) {
+				w.change(id+1, vezechat.EventTicketCreated, "x")
+			}
+			until(t, "the third", func() bool { return slices.Contains(s.shown(Desk()), 3) })
+			text, _ := s.got(string(vezechat.EventTicketCreated))[len(s.shown(Desk()))-1]["seen"].(string)
+			if tc.seen != nil {
+				text = tc.seen(text)
+			}
+			seen, err := wire.ParseSeen(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Detach()
+			until(t, "the desk forgotten", func() bool { return w.hub.room(Desk().key()) == nil })
+			again := w.connect(1)
+			err = again.Watch(t.Context(), WatchRequest{Topic: Desk(), After: seq(3), Epoch: "e1", Seen: seen, Ask: allowed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the answer", func() bool { return len(again.got("ok")) == 1 })
+			if ok := again.got("ok")[0]; ok["reset"] != tc.reset || ok["reset"] == true && ok["seen"] != "3+0" {
+				t.Errorf("after %q the answer is %v, want reset %t", text, ok, tc.reset)
+			}
+		})
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
 // watcher is a client as the protocol asks it to be: it keeps a cursor, and begins
@@ -21,9 +22,15 @@ type watcher struct {
 	base  vezechat.Seq   // it has loaded what there was up to here
 	got   []vezechat.Seq // what it was shown since
 	read  int            // frames that it has looked at
-	asked []vezechat.Seq // the cursors of its watches, by their ref
+	seen  string         // what came with the cursor, of the desk
+	asked []watched      // its watches, by their ref
 	lag   bool           // it watches no more
 	wrong string         // what it saw that must not be
+}
+
+type watched struct {
+	cursor vezechat.Seq
+	seen   string
 }
 
 func (c *watcher) cursor() vezechat.Seq {
@@ -44,21 +51,23 @@ func (c *watcher) look() {
 		}
 		head, _ := f.json["head"].(float64)
 		seq, _ := f.json["seq"].(float64)
+		seen, _ := f.json["seen"].(string)
 		switch f.json["type"] {
 		case "ok":
 			ref, _ := f.json["ref"].(float64)
-			if c.base, c.got, c.lag = c.asked[int(ref)], nil, false; f.json["reset"] == true {
-				c.base = vezechat.Seq(head)
+			of := c.asked[int(ref)]
+			if c.base, c.seen, c.got, c.lag = of.cursor, of.seen, nil, false; f.json["reset"] == true {
+				c.base, c.seen = vezechat.Seq(head), seen
 			}
 		case "reset":
-			c.base, c.got = vezechat.Seq(head), nil
+			c.base, c.seen, c.got = vezechat.Seq(head), seen, nil
 		case "lag":
 			c.lag = true
 		default:
 			if prev, _ := f.json["prev"].(float64); vezechat.Seq(seq) <= c.cursor() || vezechat.Seq(prev) > c.cursor() {
 				c.wrong = fmt.Sprintf("%d naming %d after %d", int(seq), int(prev), c.cursor())
 			}
-			c.got = append(c.got, vezechat.Seq(seq))
+			c.got, c.seen = append(c.got, vezechat.Seq(seq)), seen
 		}
 	}
 }
@@ -69,8 +78,12 @@ func (c *watcher) again(t *testing.T) {
 		c.look()
 		cursor := c.cursor()
 		ref := json.RawMessage(strconv.Itoa(len(c.asked)))
-		c.asked = append(c.asked, cursor)
-		err := c.Watch(t.Context(), WatchRequest{Ref: ref, Topic: c.topic, After: &cursor, Epoch: "e1", Room: 70, Ask: allowed})
+		c.asked = append(c.asked, watched{cursor, c.seen})
+		seen, err := wire.ParseSeen(c.seen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Watch(t.Context(), WatchRequest{Ref: ref, Topic: c.topic, After: &cursor, Epoch: "e1", Seen: seen, Room: 70, Ask: allowed})
 		if err != nil && vezechat.CodeOf(err) != vezechat.CodeUnavailable {
 			t.Error(err)
 			return true
@@ -119,6 +132,9 @@ func (d *deskRun) come(t *testing.T) {
 	c := &watcher{sock: d.connect(vezechat.UserID(len(d.watchers) + 1)), topic: topic}
 	if all := d.ofDesk(topic, 0); len(all) > 0 {
 		c.base = all[rapid.IntRange(0, len(all)-1).Draw(d.rt, "cursor")]
+	}
+	if topic == Desk() {
+		c.seen = fmt.Sprintf("%d+0", c.base)
 	}
 	d.watchers = append(d.watchers, c)
 	d.back(t, c)

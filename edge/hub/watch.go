@@ -16,6 +16,7 @@ type WatchRequest struct {
 	Topic Topic
 	After *vezechat.Seq // as of JoinRequest
 	Epoch string
+	Seen  *wire.Seen      // of the desk: what the client was shown, nil if it does not say
 	Room  vezechat.RoomID // of an OwnTicket: its public room
 
 	// Ask says whether the socket's user may watch, and is asked again when that may
@@ -47,7 +48,7 @@ func (c *Conn) Watch(ctx context.Context, req WatchRequest) error {
 	s := &sub{room: r, index: -1, ask: func(ctx context.Context) (vezechat.Access, error) { return vezechat.Access{}, req.Ask(ctx) }}
 	r.register(c, s, mark{})
 	if err = req.Ask(ctx); err == nil { // a change that it does not know of is told
-		err = c.catchUp(ctx, r, s, JoinRequest{Ref: req.Ref, After: req.After, Epoch: req.Epoch})
+		err = c.catchUp(ctx, r, s, JoinRequest{Ref: req.Ref, After: req.After, Epoch: req.Epoch, seen: req.Seen})
 	}
 	if err == nil {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 
 	"vezeuniqverse.com/vezechat"
 )
@@ -33,17 +34,55 @@ func (r *Request) validateWatch() error {
 			return vezechat.Errorf(vezechat.CodeBadRequest, "topics: want desk, board, or both; a ticket by its ticket_id")
 		}
 	}
-	return nil
+	_, err := ParseSeen(r.Seen)
+	return err
 }
 
-// Watching answers a watch as Joined does a join.
-func Watching(ref json.RawMessage, t Topic, head vezechat.Seq, reset bool) []byte {
+// Seen is what a client was shown of the desk, beside its cursor: all up to a place, and so
+// many events after that. The desk has no chain of its own in the log, so an edge that lost an
+// event shows the next ones before it knows; who leaves it then takes this along, and any other
+// edge can count whether something is missing below the cursor.
+type Seen struct {
+	Upto  vezechat.Seq
+	Count int
+}
+
+// maxSeen is the most characters of a Seen: two numbers and a sign.
+const maxSeen = 40
+
+// ParseSeen reads what a client brings back, nil for "".
+func ParseSeen(text string) (*Seen, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // nothing was brought, and nothing is wrong with that
+	}
+	upto, count, _ := strings.Cut(text, "+")
+	u, err := strconv.ParseUint(upto, 10, 63)
+	n, err2 := strconv.ParseUint(count, 10, 31)
+	if len(text) > maxSeen || err != nil || err2 != nil {
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "seen is what the last frame of the topic had")
+	}
+	return &Seen{vezechat.Seq(u), int(n)}, nil
+}
+
+// Watching answers a watch as Joined does a join. seen is of a client that begins at the
+// head, of the desk.
+func Watching(ref json.RawMessage, t Topic, head vezechat.Seq, reset bool, seen *Seen) []byte {
 	b := appendTopic(begin("ok", ref), t)
 	if t.Name != TopicBoard {
 		b = strconv.AppendUint(append(b, `,"head":`...), uint64(head), 10)
 		b = strconv.AppendBool(append(b, `,"reset":`...), reset)
+		b = appendSeen(b, seen)
 	}
 	return append(b, '}')
+}
+
+func appendSeen(b []byte, s *Seen) []byte {
+	if s == nil {
+		return b
+	}
+	b = strconv.AppendUint(append(b, `,"seen":"`...), uint64(s.Upto), 10)
+	b = strconv.AppendInt(append(b, '+'), int64(s.Count), 10)
+	return append(b, '"')
 }
 
 // LagTopic is Lag of a topic.
@@ -55,10 +94,10 @@ func LagTopic(t Topic, head vezechat.Seq) []byte {
 
 // Reset tells a client that what it has of a topic may lack something, up to a place:
 // it loads the topic again. Live events go on.
-func Reset(t Topic, head vezechat.Seq) []byte {
+func Reset(t Topic, head vezechat.Seq, seen *Seen) []byte {
 	b := appendTopic(begin("reset", nil), t)
 	b = strconv.AppendUint(append(b, `,"head":`...), uint64(head), 10)
-	return append(b, '}')
+	return append(appendSeen(b, seen), '}')
 }
 
 // Unwatched tells a client that it does not watch a topic any more, and why.
@@ -86,10 +125,11 @@ func Board(b vezechat.Board) ([]byte, error) {
 	return append(append(begin("board", nil), ','), body[1:]...), nil
 }
 
-// MarkTopic adds to an event, the JSON at the end of b, under which topic it is sent.
-func MarkTopic(b []byte, t Topic) []byte {
+// MarkTopic adds to an event, the JSON at the end of b, under which topic it is sent, and of
+// the desk what its members have seen with it.
+func MarkTopic(b []byte, t Topic, seen *Seen) []byte {
 	b = append(append(b[:len(b)-1], `,"topic":"`...), t.Name...)
-	return append(b, '"', '}')
+	return append(appendSeen(append(b, '"'), seen), '}')
 }
 
 func appendTopic(b []byte, t Topic) []byte {

@@ -66,6 +66,7 @@ type Request struct {
 	Token     string             `json:"token"`
 	Topics    []string           `json:"topics"`
 	TicketID  vezechat.TicketID  `json:"ticket_id"`
+	Seen      string             `json:"seen"`
 	Off       bool               `json:"off"`
 }
 

@@ -40,6 +40,7 @@ func TestReplies_Golden(t *testing.T) {
 		e.RoomID, e.UserID, e.Handle, e.At = 17, 981, "@pilot", at
 		return vezechat.AppendPlaced(nil, vezechat.AppendEvent(nil, &e), 442, 431)
 	}
+	desk := wire.Topic{Name: wire.TopicDesk}
 	ticket, late := wire.Topic{Name: wire.TopicTicket, Ticket: 5}, vezechat.Errorf(vezechat.CodeForbidden, "that needs the scope ticket.manage")
 	board, err := wire.Board(vezechat.Board{Queues: []vezechat.QueueBoard{{Queue: 1, Name: "Help", Waiting: 2}}, Agents: map[vezechat.AgentStatus]int{vezechat.AgentOnline: 1}, Capacity: 100, At: at})
 	if err != nil {
@@ -51,9 +52,10 @@ func TestReplies_Golden(t *testing.T) {
 		wire.Refused(ref, 17, vezechat.Errorf(vezechat.CodeRateLimited, "too fast, \"wait\"").RetryIn(1200*time.Millisecond)),
 		wire.Refused(nil, 0, vezechat.Errorf(vezechat.CodeUnavailable, "soon").RetryIn(time.Microsecond)),
 		wire.Refused(ref, 0, vezechat.Errorf(vezechat.CodeNotFound, "no such room")),
-		wire.Watching(ref, wire.Topic{Name: wire.TopicDesk}, 4720, false), wire.Watching(nil, ticket, 0, true), wire.Watching(name, wire.Topic{Name: wire.TopicBoard}, 0, false),
-		wire.LagTopic(ticket, 4800), wire.Reset(wire.Topic{Name: wire.TopicDesk}, 4800), wire.Unwatched(ticket, late), wire.OffDuty(late), wire.RefusedTopic(ref, ticket, late), board,
-		wire.MarkTopic(event(vezechat.Event{Type: vezechat.EventTicketSolved, TicketID: 5, RequesterID: 2, Version: 3, Status: "solved"}), ticket),
+		wire.Watching(ref, desk, 4720, false, &wire.Seen{Upto: 4711, Count: 3}), wire.Watching(nil, ticket, 0, true, nil), wire.Watching(name, wire.Topic{Name: wire.TopicBoard}, 0, false, nil),
+		wire.LagTopic(ticket, 4800), wire.Reset(desk, 4800, &wire.Seen{Upto: 4800}), wire.Unwatched(ticket, late), wire.OffDuty(late), wire.RefusedTopic(ref, ticket, late), board,
+		wire.MarkTopic(event(vezechat.Event{Type: vezechat.EventTicketSolved, TicketID: 5, RequesterID: 2, Version: 3, Status: "solved"}), ticket, nil),
+		wire.MarkTopic(event(vezechat.Event{Type: vezechat.EventTicketSolved, TicketID: 5, RequesterID: 2, Version: 3, Status: "solved"}), desk, &wire.Seen{Upto: 440, Count: 1}),
 		event(vezechat.Event{Type: vezechat.EventMessageCreated, Text: "Warp gate <online>\n\u2028", Nonce: "n", ReplyTo: 441}),
 		event(vezechat.Event{Type: vezechat.EventMessageEdited, MessageID: 440, Text: "gate"}),
 		event(vezechat.Event{Type: vezechat.EventReactionAdded, MessageID: 440, Emoji: "🚀"}),
@@ -123,6 +125,8 @@ func TestParse_Refusals(t *testing.T) {
 		{"watch twice", `{"type":"watch","topics":["desk","desk"]}`, "", "want desk, board"},
 		{"watch much", `{"type":"watch","topics":["desk","board","desk"]}`, "", "each once"},
 		{"watch a wildcard", `{"type":"watch","topics":["*"]}`, "", "want desk, board"},
+		{"watch with what no frame had", `{"type":"watch","topics":["desk"],"after":9,"seen":"7"}`, "", "seen is what"},
+		{"watch with less than nothing", `{"type":"watch","topics":["desk"],"after":9,"seen":"7+-1"}`, "", "seen is what"},
 		{"watch beyond all", `{"type":"watch","topics":["desk"],"after":18446744073709551615}`, "", "out of range"},
 		{"unwatch nothing", `{"type":"unwatch"}`, "", "topics or a ticket_id"},
 	} {
