@@ -93,8 +93,8 @@ func TestRouting_ManyAtOnce(t *testing.T) {
 			moves := []vezechat.Move{vezechat.MoveWait, vezechat.MoveResume, vezechat.MoveSolve, vezechat.MoveReopen}
 			_, err = w.move(a, id, moves[rnd.IntN(len(moves))])
 		case 8:
-			to := []vezechat.UserID{0, a.UserID, w.staff.UserID}[rnd.IntN(3)]
-			_, err = w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(a, id), Assignee: to})
+			by := []vezechat.Caller{a, w.staff}[rnd.IntN(2)]
+			_, err = w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(by, id), Assignee: []vezechat.UserID{0, by.UserID}[rnd.IntN(2)]})
 		case 9:
 			_, err = w.TransferTicket(ctx, vezechat.TransferTicket{TicketRef: tref(a, id), Queue: []vezechat.QueueID{w.queue.ID, second.ID}[rnd.IntN(2)]})
 		case 10:

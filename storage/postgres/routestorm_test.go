@@ -74,7 +74,8 @@ func (s *storm) people(rnd *rand.Rand) error {
 		moves := []vezechat.Move{vezechat.MoveWait, vezechat.MoveHold, vezechat.MoveResume, vezechat.MoveSolve, vezechat.MoveReopen}
 		_, err = s.MoveTicket(s.ctx, vezechat.MoveTicket{TicketRef: tref(a, id), Move: moves[rnd.IntN(len(moves))]})
 	case 4:
-		_, err = s.AssignTicket(s.ctx, vezechat.AssignTicket{TicketRef: tref(a, id), Assignee: []vezechat.UserID{0, a.UserID, s.staff.UserID}[rnd.IntN(3)]})
+		by := []vezechat.Caller{a, s.staff}[rnd.IntN(2)]
+		_, err = s.AssignTicket(s.ctx, vezechat.AssignTicket{TicketRef: tref(by, id), Assignee: []vezechat.UserID{0, by.UserID}[rnd.IntN(2)]})
 	case 5:
 		prio := []vezechat.Priority{vezechat.PriorityNormal, vezechat.PriorityHigh, vezechat.PriorityLow}[rnd.IntN(3)]
 		queue := []vezechat.QueueID{s.queue.ID, s.second.ID, 0}[rnd.IntN(3)]

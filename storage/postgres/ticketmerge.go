@@ -12,7 +12,7 @@ import (
 )
 
 const lockTickets = `
-SELECT id FROM tickets WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE`
+SELECT id FROM tickets WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE`
 
 // lockBoth takes the rows of two tickets, the lower number first, so that two who
 // want the same two do not wait for each other.

@@ -140,3 +140,22 @@ func (w *deskWorld) toldOf(tk vezechat.Ticket) {
 		w.t.Errorf("ticket %d: told up to version %d of %d, %v", tk.ID, version, tk.Version, rows.Err())
 	}
 }
+
+// Two tickets that are linked to each other at the same time do not wait for each other.
+func TestLinkTickets_BothWaysAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	a, b := w.ticket(w.ann, "a"), w.ticket(w.bob, "b")
+	var wg sync.WaitGroup
+	for _, pair := range [][2]vezechat.TicketID{{a.ID, b.ID}, {b.ID, a.ID}} {
+		wg.Go(func() {
+			for n := range 100 {
+				r := vezechat.LinkTicket{TicketRef: tref(w.staff, pair[0]), Other: pair[1], Kind: vezechat.LinkBlocks, Remove: n%2 > 0}
+				if err := w.LinkTicket(t.Context(), r); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

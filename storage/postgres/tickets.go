@@ -279,8 +279,8 @@ func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
 	return nil
 }
 
-// mayHave refuses an assignee who cannot work on the ticket: its requester, and a guest.
-// Who has the desk's scope their tokens say, and storage does not know.
+// mayHave refuses an assignee who cannot work on the ticket: its requester, a guest, and who is
+// no agent, but for the one who takes it: their token says that they are of the desk.
 func (w *work) mayHave(ctx context.Context, to vezechat.UserID) error {
 	u, err := user(ctx, w.tx, vezechat.UserQuery{ID: to})
 	switch {
@@ -290,9 +290,20 @@ func (w *work) mayHave(ctx context.Context, to vezechat.UserID) error {
 		return err
 	case u.Guest || to == w.t.Requester:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: a ticket is not its requester's or a guest's to work on")
+	case to == w.actor: // a call of the desk
+		return nil
+	}
+	var agent bool
+	if err := w.tx.QueryRow(ctx, selectIsAgent, to).Scan(&agent); err != nil {
+		return err
+	}
+	if !agent {
+		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: %s is no agent", u.Handle)
 	}
 	return nil
 }
+
+const selectIsAgent = `SELECT EXISTS (SELECT FROM agents WHERE user_id = $1)`
 
 // TransferTicket implements vezechat.TicketService.
 func (s *Store) TransferTicket(ctx context.Context, r vezechat.TransferTicket) (vezechat.Ticket, error) {

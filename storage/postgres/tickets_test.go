@@ -23,7 +23,11 @@ func newDeskWorld(t testing.TB, o postgres.Options) *deskWorld {
 	t.Helper()
 	w := newWorld(t, o)
 	agent := []vezechat.Scope{vezechat.ScopeChatRead, vezechat.ScopeChatWrite, vezechat.ScopeTicketManage}
-	return &deskWorld{w, w.user("ann"), w.user("bob"), w.user("staff", agent...), w.user("two", agent...), w.admin()}
+	d := &deskWorld{w, w.user("ann"), w.user("bob"), w.user("staff", agent...), w.user("two", agent...), w.admin()}
+	if _, err := w.PutAgent(t.Context(), vezechat.PutAgent{Caller: d.boss, ID: d.two.UserID, CanReply: true, Capacity: 100}); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func (w *deskWorld) ticket(c vezechat.Caller, subject string) vezechat.Ticket {
@@ -475,5 +479,31 @@ func TestPatchTicket_OneOfTwoWins(t *testing.T) {
 	}
 	if got := w.get(tk.ID); won != 1 || got.Version != 2 || len(got.Tags) != 1 {
 		t.Errorf("%d won, version %d, tags %v", won, got.Version, got.Tags)
+	}
+}
+
+// A ticket is given to agents, and to who takes it; not to anybody who has an account.
+func TestAssignTicket_ToWhoWorks(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	tk := w.ticket(w.ann, "help")
+	guest, _ := w.guest("hello")
+	for name, tt := range map[string]struct {
+		by   vezechat.Caller
+		to   vezechat.UserID
+		want vezechat.Code
+	}{
+		"an agent":                {w.staff, w.two.UserID, ""},
+		"one of the desk to them": {w.staff, w.staff.UserID, ""},
+		"a player":                {w.two, w.bob.UserID, vezechat.CodeBadRequest},
+		"the requester":           {w.two, w.ann.UserID, vezechat.CodeBadRequest},
+		"a guest":                 {w.two, guest.UserID, vezechat.CodeBadRequest},
+		"nobody there is":         {w.two, 4711, vezechat.CodeBadRequest},
+		"a player to themselves":  {w.bob, w.bob.UserID, vezechat.CodeNotFound},
+	} {
+		_, err := w.AssignTicket(t.Context(), vezechat.AssignTicket{TicketRef: tref(tt.by, tk.ID), Assignee: tt.to})
+		if vezechat.CodeOf(err) != tt.want {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
 	}
 }

@@ -38,12 +38,13 @@ type work struct {
 	unrouted bool             // the place in the queue is seen to already
 }
 
-// locking is how a ticket's row is taken.
+// locking is how a ticket's row is taken: without its key, which never changes and which rows
+// that refer to it hold. With it two tickets that are linked to each other would deadlock.
 type locking string
 
 const (
-	lockWait locking = `SELECT true FROM tickets WHERE id = $1 FOR UPDATE`
-	lockSkip locking = `SELECT true FROM tickets WHERE id = $1 FOR UPDATE SKIP LOCKED`
+	lockWait locking = `SELECT true FROM tickets WHERE id = $1 FOR NO KEY UPDATE`
+	lockSkip locking = `SELECT true FROM tickets WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED`
 )
 
 // lockTicket takes a ticket's row, then reads it: a statement that waits for a row
