@@ -1,6 +1,9 @@
 package vezechat
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Metric is something about a ticket that a service level promises a time for.
 type Metric string
@@ -46,11 +49,11 @@ type Clock struct {
 	Metric   Metric        `json:"metric"`
 	Instance int           `json:"instance"` // 1 for the first of its metric; next_reply has one for each wait
 	State    ClockState    `json:"state"`
-	Target   time.Duration `json:"target,omitempty"` // 0: it is measured and never due
+	Target   time.Duration `json:"-"`                // 0: it is measured and never due; in JSON target_ms
 	Around   bool          `json:"around,omitempty"` // counts around the clock, not working hours
 
 	// Consumed is the time that counted before ResumedAt, when it last began to run.
-	Consumed  time.Duration `json:"consumed"`
+	Consumed  time.Duration `json:"-"` // in JSON consumed_ms
 	StartedAt time.Time     `json:"started_at"`
 	ResumedAt time.Time     `json:"resumed_at,omitzero"` // while it runs
 
@@ -58,6 +61,31 @@ type Clock struct {
 	EndedAt    time.Time `json:"ended_at,omitzero"`
 	BreachedAt time.Time `json:"breached_at,omitzero"` // stays, however it ends
 	Warned     int       `json:"warned,omitempty"`     // the last warning given, in percent of the target
+}
+
+// clockJSON is a Clock with its durations in whole milliseconds.
+type clockJSON struct {
+	plainClock
+	Target   int64 `json:"target_ms,omitempty"`
+	Consumed int64 `json:"consumed_ms"`
+}
+
+type plainClock Clock
+
+// MarshalJSON writes durations in milliseconds: what is below is cut off.
+func (c Clock) MarshalJSON() ([]byte, error) {
+	return json.Marshal(clockJSON{plainClock(c), c.Target.Milliseconds(), c.Consumed.Milliseconds()})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (c *Clock) UnmarshalJSON(b []byte) error {
+	var j clockJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	*c = Clock(j.plainClock)
+	c.Target, c.Consumed = time.Duration(j.Target)*time.Millisecond, time.Duration(j.Consumed)*time.Millisecond
+	return nil
 }
 
 // Target is what a policy promises for one metric.

@@ -1,6 +1,7 @@
 package vezechat_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +118,22 @@ func TestPriority_Boost(t *testing.T) {
 			t.Errorf("%s counts as %s, not more than the one below", p, p.Boost())
 		}
 		last = p.Boost()
+	}
+}
+
+func TestClock_JSONHasMilliseconds(t *testing.T) {
+	t.Parallel()
+	c := vezechat.Clock{ID: 3, Metric: vezechat.MetricPickup, Instance: 1, State: vezechat.ClockRunning, Target: 90 * time.Second, Consumed: 1500*time.Microsecond + 7}
+	b, err := json.Marshal(c)
+	if err != nil || !strings.Contains(string(b), `"target_ms":90000`) || !strings.Contains(string(b), `"consumed_ms":1`) {
+		t.Fatalf("%s, %v", b, err)
+	}
+	var back vezechat.Clock
+	c.Consumed = time.Millisecond
+	if err := json.Unmarshal(b, &back); err != nil || back != c {
+		t.Errorf("%+v, %v, want %+v", back, err, c)
+	}
+	if err := json.Unmarshal([]byte(`{"target_ms":"soon"}`), &back); err == nil {
+		t.Error("a word is taken for a time")
 	}
 }

@@ -77,6 +77,9 @@ func TestServe_Tickets(t *testing.T) {
 	step("patch", got, err, got.Priority == prio && got.Version == 2)
 	got, err = w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: r, Assignee: w.staff.UserID})
 	step("assign", got, err, got.AssigneeHandle == "@staff")
+	if _, err := w.PutAgent(ctx, vezechat.PutAgent{Caller: w.boss, ID: w.boss.UserID, Capacity: 100}); err != nil {
+		t.Fatal(err)
+	}
 	got, err = w.TransferTicket(ctx, vezechat.TransferTicket{TicketRef: r, Assignee: w.boss.UserID})
 	step("transfer", got, err, got.Assignee == w.boss.UserID)
 	got, err = w.MoveTicket(ctx, vezechat.MoveTicket{TicketRef: r, Move: vezechat.MoveWait, WakeAt: time.Now().Add(time.Hour)})

@@ -312,7 +312,7 @@ func TestMacros(t *testing.T) {
 	t.Parallel()
 	w := newDeskWorld(t, postgres.Options{})
 	ctx := t.Context()
-	for _, sql := range []string{`INSERT INTO queues (name, name_key) VALUES ('billing', 'billing')`, 
+	for _, sql := range []string{`INSERT INTO queues (name, name_key) VALUES ('billing', 'billing')`,
 		`INSERT INTO queue_agents (queue_id, agent_id) VALUES (1, ` + w.two.UserID.String() + `)`} {
 		if _, err := w.pool.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
