@@ -36,6 +36,7 @@ type Error struct {
 	Code       Code
 	Message    string
 	RetryAfter time.Duration // when trying again makes sense; 0: unknown
+	HeldID     int64         // with CodeBlockedContent: the message waits for a moderator under this number
 	Err        error
 }
 

@@ -176,11 +176,19 @@ func (a Access) mayPost(c Caller, runs bool, now time.Time) error {
 	case !c.Scopes.Has(ScopeChatWrite):
 		return Errorf(CodeForbidden, "your token may read, not write")
 	case a.MutedUntil != nil && now.Before(*a.MutedUntil):
-		return Errorf(CodeMuted, "you are muted here until %s", a.MutedUntil.UTC().Format(time.RFC3339)).RetryIn(a.MutedUntil.Sub(now))
+		return muted(*a.MutedUntil, now)
 	case a.Room.Locked && !runs:
 		return Errorf(CodeForbidden, "the room is locked")
 	}
 	return nil
+}
+
+// muted is the refusal of a post until a time.
+func muted(until, now time.Time) *Error {
+	if !until.Before(Forever) {
+		return Errorf(CodeMuted, "you are muted here")
+	}
+	return Errorf(CodeMuted, "you are muted here until %s", until.UTC().Format(time.RFC3339)).RetryIn(until.Sub(now))
 }
 
 // RoomService keeps rooms and who is in them. Every change becomes an event of

@@ -43,6 +43,9 @@ const (
 	SubjectWakes    = "veze.wake.>"
 	SubjectWakeDesk = "veze.wake.desk.*"
 
+	// SubjectModeration is where edges hear what moderators have done.
+	SubjectModeration = "veze.moderation"
+
 	// MetaEpoch is the key of the log's incarnation in the stream's metadata.
 	MetaEpoch = "veze.epoch"
 
