@@ -80,6 +80,7 @@ type Caller struct {
 	Handle string `json:"handle"`
 	Scopes Scopes `json:"scopes"`
 	Guest  Guest  `json:"guest,omitzero"` // of a guest: all that they may use, whatever the scopes
+	Key    KeyID  `json:"key,omitempty"`  // of a game or bot: the key by which it came
 }
 
 // Staff reports whether the caller moderates or administers the hub: exempt from

@@ -81,7 +81,12 @@ func (e *Edge) sessionOf(s identity.Session) Session {
 // Authenticate tells who the bearer of a token is, and creates the user at first
 // sight. A guest's token is a sealed one: it has no dots, as every JWT has (RFC 7515
 // §7.1). Errors are those of Identify.
+//
+// A key of a game or bot begins with [vezechat.KeyPrefix].
 func (e *Edge) Authenticate(ctx context.Context, token string) (Session, error) {
+	if strings.HasPrefix(token, vezechat.KeyPrefix) {
+		return e.keyring.session(ctx, token)
+	}
 	if token != "" && !strings.Contains(token, ".") {
 		sealed, err := e.cfg.Sessions.ResumeGuest(token)
 		if err != nil {
@@ -186,7 +191,11 @@ func (e *Edge) signedIn(h handler) fiber.Handler {
 
 // me tells a browser's script who it is and its CSRF token.
 func (e *Edge) me(c *fiber.Ctx, s Session) error {
-	return c.JSON(fiber.Map{"user": fiber.Map{"id": s.Caller.UserID, "handle": s.Caller.Handle}, "scope": s.Caller.Scopes.String(), "expires_at": s.ExpiresAt, "csrf": s.CSRF})
+	m := fiber.Map{"user": fiber.Map{"id": s.Caller.UserID, "handle": s.Caller.Handle}, "scope": s.Caller.Scopes.String(), "csrf": s.CSRF}
+	if !s.ExpiresAt.IsZero() { // a key may have no end
+		m["expires_at"] = s.ExpiresAt
+	}
+	return c.JSON(m)
 }
 
 // signInPage shows the sign-in page of the built-in issuer.

@@ -108,6 +108,10 @@ var deskCalls = []deskCall{
 	{"POST", "/calendars", `{"name":"{name}","zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`, adminMakes},
 	{"PUT", "/calendars/{calendar}", `{"name":"{name}","zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`, adminChanges},
 	{"DELETE", "/calendars/{calendar}", "", adminDrops},
+
+	{"GET", "/admin/keys", "", [5]int{401, 403, 403, 403, 200}},
+	{"POST", "/admin/keys", `{"name":"{name}","handle":"bot","scopes":["chat.read"]}`, adminMakes},
+	{"DELETE", "/admin/keys/{apikey}", "", adminDrops},
 }
 
 // deskMaker makes what the marks of a call stand for.
@@ -200,6 +204,7 @@ func (m *deskMaker) fill(c deskCall) (path, body string) {
 	mark("{calendar}", func() string {
 		return m.made("/calendars", `{"name":%q,"zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`)
 	})
+	mark("{apikey}", func() string { return m.made("/admin/keys", `{"name":%q,"handle":"bot","scopes":["chat.read"]}`) })
 	mark("{user}", func() string { return fmt.Sprint(m.user(strings.ReplaceAll(m.name("user"), " ", ""))) })
 	mark("{field}", func() string {
 		key := strings.ReplaceAll(m.name("field"), " ", "_")

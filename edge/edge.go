@@ -53,6 +53,7 @@ type Config struct {
 	Tickets  vezechat.TicketService
 	Desk     vezechat.DeskService
 	Support  vezechat.SupportService
+	Keys     vezechat.KeyService // optional: nil takes no keys of games and bots
 	Poster   *Poster
 	Verifier identity.Verifier
 	Sessions *identity.Sessions
@@ -112,6 +113,7 @@ type Edge struct {
 	duty     *duty
 	board    *board
 	visitors *visitors // who has become a guest lately
+	keyring  *keyring
 }
 
 // New returns an edge that is not serving yet.
@@ -149,6 +151,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e.duty, e.board = newDuty(&e.cfg), newBoard(&e.cfg)
 	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
+	e.keyring = newKeyring(&e.cfg)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()
@@ -215,6 +218,7 @@ func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 	defer e.duty.stop() // after the sockets
 	defer desk.Wait()
 	defer e.cut()
+	desk.Go(func() { e.keyring.run(e.base) })
 	if e.cfg.Hub != nil {
 		desk.Go(func() { e.duty.run(e.base) })
 		desk.Go(func() { e.board.run(e.base) })

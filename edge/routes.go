@@ -19,6 +19,7 @@ func (e *Edge) routes() {
 	e.messageRoutes()
 	e.deskRoutes()
 	e.supportRoutes()
+	e.keyRoutes()
 	e.authRoutes()
 	e.socketRoutes()
 }

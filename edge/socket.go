@@ -164,6 +164,7 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 		dismiss(src, w, wire.CloseDrain)
 		return nil
 	}
+	e.keyring.attach(hc, st.session.Caller.Key)
 	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
 	return hc
 }
@@ -178,6 +179,7 @@ func (e *Edge) talk(src *source, hc *hub.Conn, st *start, begin conversation) {
 // leave is the end of a socket that the hub knows.
 func (e *Edge) leave(hc *hub.Conn) {
 	e.duty.drop(hc)
+	e.keyring.attach(hc, 0)
 	hc.Detach()
 }
 

@@ -159,6 +159,7 @@ func (s *socket) refresh(ctx context.Context, req *wire.Request) error {
 	if next.Caller.UserID != s.caller.UserID {
 		return vezechat.Errorf(vezechat.CodeForbidden, "the token is another user's")
 	}
+	s.e.keyring.attach(s.hc, next.Caller.Key)
 	s.caller = next.Caller
 	s.hc.SetExpiry(next.ExpiresAt)
 	s.leaveUnseen(req)

@@ -20,6 +20,7 @@ type sampleDesk struct {
 	guest   RequestPage
 	tickets TicketsPage
 	support SupportPage
+	keys    KeysPage
 }
 
 func newSampleDesk(s string) sampleDesk {
@@ -78,6 +79,12 @@ func newSampleDesk(s string) sampleDesk {
 		tickets: TicketsPage{Page: asker, Tickets: []vezechat.Ticket{t.ForRequester(), other.ForRequester()}, More: true, Nonce: "n", Subject: s, Body: s},
 		support: SupportPage{Page: asker, Nonce: "n", Subject: s, Text: s, Name: s, Email: s},
 	}
+	key := vezechat.APIKey{ID: 7, Name: s, Hint: s, Handle: s, Scopes: vezechat.Scopes{vezechat.ScopeChatRead, vezechat.Scope(s)}, MadeBy: s, MadeAt: at, ExpiresAt: &at, LastUsed: &at}
+	gone := key
+	gone.RevokedAt = &at
+	d.keys = KeysPage{Page: page, Keys: []vezechat.APIKey{key, gone}, Made: &key, Secret: s, Nonce: "n", Name: s, Handle: s}
+	d.keys.Me.Scopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatAdmin}
+	d.keys.Scopes = d.keys.Me.MayGive()
 	d.guest = d.request
 	d.guest.Me.Guest = vezechat.Guest{Ticket: 88, Room: 40}
 	d.guest.Ticket = t.ForRequester()
@@ -96,6 +103,7 @@ func (d sampleDesk) render(p *Pages) map[string]func(io.Writer) error {
 		"guest":   func(w io.Writer) error { return p.Request(w, d.guest) },
 		"tickets": func(w io.Writer) error { return p.Tickets(w, d.tickets) },
 		"support": func(w io.Writer) error { return p.Support(w, d.support) },
+		"keys":    func(w io.Writer) error { return p.Keys(w, d.keys) },
 	}
 }
 

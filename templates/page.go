@@ -23,6 +23,9 @@ func (p Page) SignedIn() bool { return p.Me.UserID != 0 }
 // Desk reports whether somebody who works on tickets looks at the page.
 func (p Page) Desk() bool { return p.Me.Desk() }
 
+// KeepsKeys reports whether somebody who may make keys looks at the page.
+func (p Page) KeepsKeys() bool { return p.Me.MayKeepKeys() == nil }
+
 // Home is where the page's viewer begins: a guest has one page.
 func (p Page) Home() string {
 	if p.Me.IsGuest() {

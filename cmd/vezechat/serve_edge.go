@@ -92,7 +92,7 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 		Log: log, Rooms: client, Messages: client, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
 	})
 	cfg := edge.Config{
-		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Poster: poster, Pages: pages,
+		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Poster: poster, Pages: pages,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),

@@ -19,6 +19,7 @@ var (
 	_ vezechat.TicketService  = Client{}
 	_ vezechat.DeskService    = Client{}
 	_ vezechat.SupportService = Client{}
+	_ vezechat.KeyService     = Client{}
 )
 
 // NewClient returns a Client on a bus.

@@ -26,6 +26,7 @@ type Services struct {
 	Tickets  vezechat.TicketService
 	Desk     vezechat.DeskService
 	Support  vezechat.SupportService
+	Keys     vezechat.KeyService // optional: nil keeps none
 }
 
 // Serve answers for the services with at most workers handlers at a time until
@@ -35,7 +36,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support)); err != nil {
+	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys)); err != nil {
 		s.Close()
 		return nil, err
 	}

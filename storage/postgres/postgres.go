@@ -75,6 +75,7 @@ var (
 	_ vezechat.MessageService = (*Store)(nil)
 	_ vezechat.TicketService  = (*Store)(nil)
 	_ vezechat.DeskService    = (*Store)(nil)
+	_ vezechat.KeyService     = (*Store)(nil)
 )
 
 // Open prepares a Store; it does not connect, so that a hub may start before its
