@@ -24,6 +24,10 @@ const (
 	maxHeld    = 2 * vezechat.MaxKeys
 )
 
+// keyMisses is how often storage is asked for keys that turn out not to be good. Keys
+// in use need no question.
+func keyMisses() Rate { return Rate{Every: 20 * time.Millisecond, Burst: 200} }
+
 // keyring knows the keys of games and bots that are used at this edge, and the sockets
 // that came by them. Each two seconds it tells storage of them, and ends what came by
 // those that are not good any more: nothing needs to be heard for it, so that nothing
@@ -39,6 +43,7 @@ type keyring struct {
 	held    map[[sha256.Size]byte]*heldKey
 	byID    map[vezechat.KeyID]*heldKey
 	refused map[[sha256.Size]byte]refusedKey
+	misses  time.Time                    // when the bucket of questions for keys that are not good is full again
 	sockets map[*hub.Conn]vezechat.KeyID // of those that came by a key
 }
 
@@ -79,8 +84,8 @@ func newKeyring(cfg *Config) *keyring {
 
 // session returns who the bearer of a key is. CodeUnauthorized: it is not good.
 // CodeUnavailable: storage is away.
-func (k *keyring) session(ctx context.Context, key string) (Session, error) {
-	d, ok := vezechat.DigestKey(key)
+func (k *keyring) session(ctx context.Context, secret string) (Session, error) {
+	d, ok := vezechat.DigestKey(secret)
 	if !ok || k.keys == nil {
 		k.checks.WithLabelValues("malformed").Inc()
 		return Session{}, vezechat.Errorf(vezechat.CodeUnauthorized, "the token is not valid here")
@@ -90,9 +95,9 @@ func (k *keyring) session(ctx context.Context, key string) (Session, error) {
 	if found {
 		return s, err
 	}
-	found1, err := k.keys.FindKey(ctx, d)
+	key, err := k.keys.FindKey(ctx, d)
 	if err == nil {
-		err = found1.Good(now)
+		err = key.Good(now)
 	}
 	switch {
 	case vezechat.CodeOf(err) == vezechat.CodeUnauthorized:
@@ -102,7 +107,7 @@ func (k *keyring) session(ctx context.Context, key string) (Session, error) {
 		k.checks.WithLabelValues("away").Inc()
 		return Session{}, err
 	}
-	return k.hold(hash, found1, now)
+	return k.hold(hash, key, now)
 }
 
 // known answers from memory; found is false when storage has to be asked.
@@ -115,6 +120,9 @@ func (k *keyring) known(hash [sha256.Size]byte, now time.Time) (s Session, found
 	}
 	h, ok := k.held[hash]
 	if !ok || now.Sub(h.checked) >= keyAge {
+		if wait := keyMisses().wait(k.misses, now); wait > 0 && !ok {
+			return s, true, vezechat.Errorf(vezechat.CodeRateLimited, "too many keys that are not good are being tried here, wait a moment").RetryIn(wait)
+		}
 		return s, false, nil
 	}
 	if err := h.key.Good(now); err != nil { // its end has come
@@ -142,6 +150,7 @@ func (k *keyring) refuse(hash [sha256.Size]byte, err error, now time.Time) {
 		clear(k.refused)
 	}
 	k.refused[hash] = refusedKey{err, now.Add(keyRefused)}
+	k.misses = keyMisses().add(k.misses, now)
 }
 
 // hold remembers a key that storage knows. There cannot be more good ones than

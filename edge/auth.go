@@ -39,10 +39,11 @@ func (e *Edge) Identify(c *fiber.Ctx) (Session, error) {
 		return s, nil
 	}
 	s, err := e.identify(c)
-	if err == nil {
-		c.Locals(localSession, s)
+	if err != nil {
+		return s, e.doubt(c, err)
 	}
-	return s, err
+	c.Locals(localSession, s)
+	return s, nil
 }
 
 func (e *Edge) identify(c *fiber.Ctx) (Session, error) {

@@ -77,6 +77,7 @@ type Config struct {
 	Here           func(vezechat.RoomID) []vezechat.UserID // optional: who is online in a room
 	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Node           string                                  // optional: this process, where agents are on duty
+	Door           DoorLimits                              // optional: what one address and one user may do; zero: anything
 	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
@@ -114,6 +115,7 @@ type Edge struct {
 	board    *board
 	visitors *visitors // who has become a guest lately
 	keyring  *keyring
+	door     *door
 }
 
 // New returns an edge that is not serving yet.
@@ -152,6 +154,7 @@ func New(cfg Config) (*Edge, error) {
 	e.duty, e.board = newDuty(&e.cfg), newBoard(&e.cfg)
 	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
 	e.keyring = newKeyring(&e.cfg)
+	e.door = newDoor(cfg.Door, cfg.Registerer)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()

@@ -3,6 +3,8 @@ package edge
 import (
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
@@ -38,3 +40,22 @@ func GuestRoutes() map[string]bool { return guestRoutes }
 
 // DutyAt beats the sessions that are due at a time, and returns how many.
 func (e *Edge) DutyAt(at time.Time) int { return e.duty.turn(e.base, at) }
+
+// TestDoor is a door by itself.
+type TestDoor struct{ d *door }
+
+// NewTestDoor returns a door without an edge.
+func NewTestDoor(l DoorLimits, reg prometheus.Registerer) TestDoor { return TestDoor{newDoor(l, reg)} }
+
+// Take counts one of something.
+func (t TestDoor) Take(r Rate, address string, now time.Time) error {
+	return t.d.take(doorAnonymous, r, address, now)
+}
+
+// Remembered is how many entries there are.
+func (t TestDoor) Remembered() int { return len(t.d.cur) + len(t.d.old) }
+
+// DoorRefusals counts what the door has refused for a limit.
+func (e *Edge) DoorRefusals(limit string) prometheus.Counter {
+	return e.door.refused.WithLabelValues(limit)
+}

@@ -203,6 +203,9 @@ func (e *Edge) recovered(c *fiber.Ctx) (err error) {
 			err = vezechat.WrapError(vezechat.CodeInternal, fmt.Errorf("panic: %v\n%s", r, debug.Stack()), "something went wrong on our side")
 		}
 	}()
+	if err := e.strangers(c); err != nil {
+		return err
+	}
 	if err := c.Next(); err != nil {
 		return err
 	}

@@ -68,18 +68,18 @@ func (e *Edge) messageRoutes() {
 
 func (e *Edge) authRoutes() {
 	if e.cfg.SignIn != nil {
-		e.app.Get("/auth/signin", e.toProvider)
+		e.app.Get("/auth/signin", e.signsIn(e.toProvider))
 	} else {
 		e.app.Get("/auth/signin", e.signInPage)
 	}
-	e.app.Get("/auth/callback", e.atProvider(e.fromProvider))
-	e.app.Post("/auth/refresh", e.atProvider(e.refresh))
+	e.app.Get("/auth/callback", e.atProvider(e.signsIn(e.fromProvider)))
+	e.app.Post("/auth/refresh", e.atProvider(e.signsIn(e.refresh)))
 	e.app.Get("/auth/signedout", e.signedOut)
 	e.app.Get("/auth/me", e.signedIn(e.me))
 	e.app.Post("/auth/signout", e.signedIn(e.signOut))
 	if e.cfg.Dev != nil {
 		e.app.Get("/auth/dev", e.signInPage)
-		e.app.Post("/auth/dev", e.signIn)
+		e.app.Post("/auth/dev", e.signsIn(e.signIn))
 	}
 }
 

@@ -31,6 +31,8 @@ const localStart = "veze.start"
 // start is what is known of a socket before its first frame.
 type start struct {
 	session *Session // nil: it has to send a token
+	address string
+	leave   func() // gives back its place among those of its address
 	join    *wire.JoinRoom
 	trace   vezechat.Trace
 }
@@ -54,10 +56,14 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 		st, ok := conn.Locals(localStart).(*start)
 		nc, early, mine := takeOver(conn.NetConn())
 		if !ok || !mine {
+			if ok {
+				st.leave()
+			}
 			e.cfg.Logger.Error("a socket cannot be taken from the server")
 			return
 		}
 		if e.base.Err() != nil { // Run no longer waits for new ones
+			st.leave()
 			_ = nc.Close()
 			return
 		}
@@ -80,8 +86,15 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 		if err != nil {
 			return err
 		}
+		if err := e.door.take(doorConnect, e.cfg.Door.Connect, st.address, e.cfg.Now()); err != nil {
+			return err
+		}
+		if st.leave, err = e.door.enter(st.address); err != nil {
+			return err
+		}
 		c.Locals(localStart, st)
 		if err := open(c); err != nil {
+			st.leave()
 			c.Set(fiber.HeaderSecWebSocketVersion, "13") // RFC 6455 §4.4
 			return err
 		}
@@ -90,7 +103,7 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 }
 
 func (e *Edge) start(c *fiber.Ctx) (*start, error) {
-	st := &start{trace: TraceOf(c)}
+	st := &start{trace: TraceOf(c), address: e.clientIP(c)}
 	s, err := e.Identify(c)
 	switch {
 	case err == nil && s.Cookie && !e.OriginAllowed(c):
@@ -125,6 +138,7 @@ type conversation func(hc *hub.Conn, st *start) func(wire.Message)
 // socket costs: setting out is therefore left to functions that have returned.
 func (e *Edge) serve(src *source, st *start, begin conversation) {
 	defer e.gone(src)
+	defer st.leave()
 	defer e.panicked()
 	if hc := e.greet(src, st); hc != nil {
 		e.talk(src, hc, st, begin)
@@ -165,6 +179,7 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 		return nil
 	}
 	e.keyring.attach(hc, st.session.Caller.Key)
+	e.door.seat(hc, user.ID, st.address)
 	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
 	return hc
 }
@@ -180,6 +195,7 @@ func (e *Edge) talk(src *source, hc *hub.Conn, st *start, begin conversation) {
 func (e *Edge) leave(hc *hub.Conn) {
 	e.duty.drop(hc)
 	e.keyring.attach(hc, 0)
+	e.door.rise(hc)
 	hc.Detach()
 }
 

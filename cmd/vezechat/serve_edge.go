@@ -96,6 +96,10 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),
+		Door: edge.DoorLimits{
+			SignIn: edge.PerMinute(h.LimitSignIns), Anonymous: edge.PerMinute(h.LimitAnonymous), Connect: edge.PerMinute(h.LimitConnects),
+			AddressSockets: h.LimitAddress, UserSockets: h.LimitUser,
+		},
 	}
 	who.into(&cfg)
 	return edge.New(cfg)

@@ -52,6 +52,11 @@ type settings struct {
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
+	LimitSignIns     int           `name:"limit-sign-ins" setting:"LIMIT_SIGN_INS" default:"60" help:"Attempts to sign in and refreshed sessions, of one address a minute; 0: any number."`
+	LimitAnonymous   int           `name:"limit-anonymous" setting:"LIMIT_ANONYMOUS" default:"1200" help:"Requests of nobody in particular, of one address a minute; 0: any number."`
+	LimitConnects    int           `name:"limit-connects" setting:"LIMIT_CONNECTS" default:"600" help:"Sockets opened, of one address a minute; 0: any number."`
+	LimitAddress     int           `name:"limit-address-sockets" setting:"LIMIT_ADDRESS_SOCKETS" default:"1000" help:"Sockets of one address that are open at once; 0: any number."`
+	LimitUser        int           `name:"limit-user-sockets" setting:"LIMIT_USER_SOCKETS" default:"100" help:"Sockets of one user that are open at once: another one replaces the oldest; 0: any number."`
 	LogLevel         string        `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 	Roles            string        `setting:"ROLES" default:"edge,storage,bridge,routing" help:"What this process is, separated by commas."`
 }
@@ -98,6 +103,11 @@ func (s *settings) Validate() error {
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
 		named("OTEL_EXPORTER_OTLP_ENDPOINT", isURL(s.OTLPEndpoint, "https", "http")),
 		named("DOMAIN_GATE", isDomain(s.DomainGate)),
+		named("LIMIT_SIGN_INS", isCount(s.LimitSignIns)),
+		named("LIMIT_ANONYMOUS", isCount(s.LimitAnonymous)),
+		named("LIMIT_CONNECTS", isCount(s.LimitConnects)),
+		named("LIMIT_ADDRESS_SOCKETS", isCount(s.LimitAddress)),
+		named("LIMIT_USER_SOCKETS", isCount(s.LimitUser)),
 		named("LOG_LEVEL", oneOf(s.LogLevel, "debug", "info", "warn", "error")),
 		named("ROLES", isRoles(s.Roles)),
 		s.together(),
@@ -238,6 +248,15 @@ func isLoopback(v, why string) error {
 func notNegative(n int64) error {
 	if n < 0 {
 		return fmt.Errorf("%d is below 0", n)
+	}
+	return nil
+}
+
+// isCount bounds what is counted so that a rate of it has a unit.
+func isCount(n int) error {
+	const most = 1_000_000
+	if n < 0 || n > most {
+		return fmt.Errorf("%d is not within 0 and %d", n, most)
 	}
 	return nil
 }

@@ -1,0 +1,136 @@
+package edge_test
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge"
+)
+
+func from(ip string) http.Header { return http.Header{"X-Forwarded-For": {ip}} }
+
+// asks is a call of one address, and how it is answered.
+type asks struct {
+	method, path, body string
+	header             http.Header
+	want               int
+}
+
+func TestDoor_Limits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *edge.Config) {
+		c.Door = edge.DoorLimits{SignIn: edge.PerMinute(2), Anonymous: edge.PerMinute(5)}
+	})
+	bad := with(from("192.0.2.7"), "Authorization", "Bearer nonsense")
+	for i, a := range []asks{
+		{"POST", "/auth/dev", `{"handle":"a"}`, from("192.0.2.1"), 200},
+		{"POST", "/auth/dev", `{"handle":"b"}`, from("192.0.2.1"), 200},
+		{"POST", "/auth/dev", `{"handle":"c"}`, from("192.0.2.1"), 429},
+		{"POST", "/auth/dev", `{"handle":"c"}`, from("192.0.2.2"), 200},
+		{"POST", "/auth/dev", `{"handle":"c"}`, from("2001:db8::1"), 200},
+		{"POST", "/auth/dev", `{"handle":"c"}`, from("2001:db8::ffff"), 200},
+		{"POST", "/auth/dev", `{"handle":"c"}`, from("2001:db8:0:0:1::2"), 429}, // the same 64 bits
+		{"POST", "/auth/dev", `{"handle":"c"}`, from("::ffff:192.0.2.1"), 429},  // the same as 192.0.2.1
+
+		{"GET", "/docs", "", from("192.0.2.1"), 200}, // four of its five were those above
+		{"GET", "/docs", "", from("192.0.2.1"), 429},
+		{"GET", "/health", "", from("192.0.2.1"), 200},
+		{"GET", "/rooms", "", with(w.as(alice), "X-Forwarded-For", "192.0.2.1"), 200}, // who is known is not slowed down by others
+		{"GET", "/docs", "", with(from("192.0.2.9, 192.0.2.1")), 429},                 // what stands before it anybody may have written
+
+		{"GET", "/rooms", "", bad, 401},
+		{"GET", "/rooms", "", bad, 401},
+		{"GET", "/rooms", "", bad, 401},
+		{"GET", "/rooms", "", bad, 401},
+		{"GET", "/rooms", "", bad, 401},
+		{"GET", "/rooms", "", bad, 429},
+	} {
+		got := w.do(a.method, a.path, a.header, a.body)
+		if got.status != a.want {
+			t.Errorf("%d: %s %s from %v: %d %s, want %d", i, a.method, a.path, a.header, got.status, got.body, a.want)
+		}
+		if got.status != 429 {
+			continue
+		}
+		if secs, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || secs < 1 || secs > 60 || got.code(t) != vezechat.CodeRateLimited {
+			t.Errorf("%d: Retry-After %q, %s", i, got.header.Get("Retry-After"), got.body)
+		}
+	}
+	w.clock.Add(time.Minute)
+	if a := w.do("POST", "/auth/dev", from("192.0.2.1"), `{"handle":"a"}`); a.status != 200 {
+		t.Errorf("a minute later: %d", a.status)
+	}
+	for range 20 { // this machine's own
+		if a := w.do("GET", "/docs", from("127.0.0.1"), ""); a.status != 200 {
+			t.Fatalf("on loopback: %d", a.status)
+		}
+	}
+}
+
+// However many addresses come, what is remembered of them is bounded, and the door
+// goes on.
+func TestDoor_RememberedIsBounded(t *testing.T) {
+	t.Parallel()
+	d := edge.NewTestDoor(edge.DoorLimits{Max: 100}, prometheus.NewRegistry())
+	for i := range 10_000 {
+		must(t, d.Take(edge.PerMinute(1), fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), start))
+		if n := d.Remembered(); n > 100 {
+			t.Fatalf("%d entries after %d addresses", n, i+1)
+		}
+	}
+	if err := d.Take(edge.PerMinute(1), "10.0.39.15", start); vezechat.CodeOf(err) != vezechat.CodeRateLimited {
+		t.Errorf("the last address again: %v", err)
+	}
+}
+
+func TestDoor_Sockets(t *testing.T) {
+	t.Parallel()
+	w := newSocketWorld(t, func(s settings) {
+		s.edge.TrustedProxies = nil // loopback is one
+		s.edge.Door = edge.DoorLimits{Connect: edge.PerMinute(6), AddressSockets: 2, UserSockets: 3}
+	})
+	base, _ := w.serve(t)
+	open := func(ip, who string, want int) *ws {
+		t.Helper()
+		res, c := upgrade(t, base, "/ws", with(w.as(who), "X-Forwarded-For", ip))
+		if res.StatusCode != want {
+			t.Fatalf("from %s: %s, want %d", ip, res.Status, want)
+		}
+		if want == 429 && res.Header.Get("Retry-After") == "" {
+			t.Error("it does not say when to come back")
+		}
+		if c != nil {
+			c.find("hello", func(o object) bool { return o["type"] == "hello" })
+		}
+		return c
+	}
+	first := open("192.0.2.1", alice, 101)
+	open("192.0.2.1", alice, 101)
+	open("192.0.2.1", bob, 429) // two are open there
+	open("192.0.2.2", alice, 101)
+	open("192.0.2.3", alice, 101) // her fourth
+	if code := first.closed(); code != 4503 {
+		t.Errorf("the oldest is closed with %d, want 4503", code)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for w.edge.Sockets() > 3 && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	open("192.0.2.1", bob, 101) // its place is free again
+	open("192.0.2.1", bob, 429)
+	open("192.0.2.1", bob, 429)
+	open("192.0.2.1", bob, 429) // six were tried, and the rate counts
+	if n := testutil.ToFloat64(w.edge.DoorRefusals("connect")); n == 0 {
+		t.Error("the rate of connects did not count")
+	}
+	for range 5 {
+		open("127.0.0.1", bob, 101)
+	}
+}
