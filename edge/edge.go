@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +103,7 @@ type Edge struct {
 	tracer   trace.Tracer // nil: no traces
 	openapi  []byte
 	csp      string          // Content-Security-Policy
+	tls      bool            // browsers reach the hub by https
 	proxies  []netip.Prefix  // whose word on X-Forwarded-* counts
 	base     context.Context // parent of every request's context
 	cut      context.CancelFunc
@@ -134,7 +136,7 @@ func New(cfg Config) (*Edge, error) {
 			return nil, err
 		}
 	}
-	e.csp = templates.CSP
+	e.csp, e.tls = templates.CSP, strings.HasPrefix(cfg.PublicURL, "https://")
 	if cfg.SignIn != nil { // the form that signs out leads there
 		e.csp = templates.FormsTo(cfg.SignIn.Origin())
 	}
