@@ -13,6 +13,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
+	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natstest"
 	"vezeuniqverse.com/vezechat/internal/pgtest"
@@ -29,6 +30,8 @@ type deskWorld struct {
 	bus   *bus.Bus
 	store *postgres.Store
 	limit edge.Limits
+	live  bool // it serves sockets, too
+	sock  *hub.Hub
 }
 
 // The desk's people, besides those of world.
@@ -54,6 +57,12 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	d.runs(t)
 	d.world = newWorld(t, d.configure)
 	d.clock.Add(time.Since(start)) // PostgreSQL has the real time
+	if d.live {
+		feed := d.bus.Live(d.sock, 2, false)
+		d.sock.Attach(feed)
+		starts(t, func(ctx context.Context, ready func()) error { ready(); feed.Run(ctx); return nil })
+		starts(t, d.sock.Run)
+	}
 	return d
 }
 
@@ -63,6 +72,13 @@ func (d *deskWorld) configure(c *edge.Config) {
 	c.Poster = edge.NewPoster(edge.PosterConfig{
 		Log: d.bus, Rooms: client, Messages: client, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: d.limit,
 	})
+	if d.live {
+		d.sock = hub.New(hub.Config{
+			Tail: d.bus, Archive: client, Desk: client, Soft: d.bus.Soft, Log: c.Logger, Metrics: c.Registerer, Name: "edge-1",
+			Linger: 200 * time.Millisecond, SweepEvery: 200 * time.Millisecond,
+		})
+		c.Hub, c.Node = d.sock, "edge-1"
+	}
 }
 
 // runs runs the roles behind the edge until the test ends.
