@@ -76,8 +76,8 @@ func TestHeaders_EveryRoute(t *testing.T) {
 
 // desks reports whether a route is the desk's, behind which this world has nothing.
 func (w *world) desks(path string) bool {
-	for _, c := range deskCalls {
-		if first, _, _ := strings.Cut(strings.TrimPrefix(c.path, "/"), "/"); strings.HasPrefix(path, "/"+first) {
+	for _, first := range []string{"tickets", "ticket-fields", "inbox", "support", "views", "macros", "agents", "offers", "board", "queues", "skills", "sla-policies", "calendars", "admin"} {
+		if strings.HasPrefix(path, "/"+first) {
 			return true
 		}
 	}

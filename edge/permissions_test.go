@@ -46,7 +46,7 @@ const (
 	here       = "ufnyyynnnyn" // in the room, or an administrator
 	runs       = "ufnfyynnnyn" // the room
 	owns       = "ufnffynnnyn"
-	asks       = "unnnnnynyyn" // about the ticket: its requester and the desk
+	askers     = "unnnnnynyyn" // about the ticket: its requester and the desk
 	asksNoPass = "ufnnnnynyyn" // the same, and no guest
 	staffs     = "ufnnnnfnyyn" // with the ticket
 )
@@ -121,14 +121,14 @@ var rules = []rule{
 
 	{"GET /tickets", "", 200, accounts},
 	{"POST /tickets", `{"subject":"Help"}`, 201, accounts},
-	{"GET /tickets/{ticket}", "", 200, asks},
+	{"GET /tickets/{ticket}", "", 200, askers},
 	{"PATCH /tickets/{ticket}", `{"priority":"high"}`, 200, staffs},
 	{"POST /tickets/{ticket}/assign", `{"assignee_id":"agent"}`, 200, staffs},
 	{"POST /tickets/{ticket}/unassign", "", 200, staffs},
 	{"POST /tickets/{ticket}/transfer", `{"queue_id":{queue}}`, 200, staffs},
 	{"POST /tickets/{ticket}/transition", `{"move":"solve"}`, 200, asksNoPass},
-	{"GET /tickets/{ticket}/comments", "", 200, asks},
-	{"POST /tickets/{ticket}/comments", `{"text":"hello"}`, 201, asks},
+	{"GET /tickets/{ticket}/comments", "", 200, askers},
+	{"POST /tickets/{ticket}/comments", `{"text":"hello"}`, 201, askers},
 	{"GET /tickets/{ticket}/notes", "", 200, staffs},
 	{"POST /tickets/{ticket}/notes", `{"text":"hello"}`, 201, staffs},
 	{"POST /tickets/{ticket}/tags", `{"add":["ship"]}`, 200, staffs},
@@ -139,7 +139,7 @@ var rules = []rule{
 	{"GET /tickets/{ticket}/history", "", 200, staffs},
 	{"GET /tickets/{ticket}/clocks", "", 200, staffs},
 	{"GET /tickets/{ticket}/why", "", 200, staffs},
-	{"GET /tickets/{ticket}/place", "", 200, asks},
+	{"GET /tickets/{ticket}/place", "", 200, askers},
 	{"GET /tickets/{ticket}/links", "", 200, staffs},
 	{"PUT /tickets/{ticket}/links/{other}", `{"kind":"blocks"}`, 204, staffs},
 	{"DELETE /tickets/{ticket}/links/{other}", "", 204, staffs},
