@@ -16,12 +16,18 @@ import (
 type deskFeed struct {
 	checked vezechat.Seq            // everything up to here was shown, or was there before
 	list    []vezechat.Seq          // what was shown, or told to be lost, above checked; sorted
+	past    []vezechat.Seq          // all that there is above from, up to checked; sorted
+	from    vezechat.Seq            // at most checked
 	ends    map[string]vezechat.Seq // the last of them of each subject
 }
 
 // maxUnchecked is how many events wait to be compared with storage. Beyond it, when
 // storage has been away for long, the oldest are taken as they are.
 const maxUnchecked = 1 << 16
+
+// maxPast is how many events below checked are remembered: who comes back with more below
+// their cursor, or has missed more after it, loads the desk again.
+const maxPast = 2*maxMissed + 1
 
 // spareEnds is how many ends of subjects are kept though nothing asks for them.
 const spareEnds = 256
@@ -45,7 +51,7 @@ func (f *deskFeed) note(e event) {
 		f.ends[subject] = max(f.ends[subject], e.seq)
 	}
 	if len(f.list) > maxUnchecked {
-		f.check(f.list[len(f.list)/2])
+		f.begin(f.list[len(f.list)/2])
 	}
 }
 
@@ -55,11 +61,16 @@ func (t *topic) seen(at vezechat.Seq) *wire.Seen {
 	if t.feed == nil {
 		return nil
 	}
-	n, found := slices.BinarySearch(t.feed.list, at)
+	return &wire.Seen{Upto: t.feed.checked, Count: upTo(t.feed.list, at)}
+}
+
+// upTo is how many of a sorted list are at or below a place.
+func upTo(list []vezechat.Seq, at vezechat.Seq) int {
+	n, found := slices.BinarySearch(list, at)
 	if found {
 		n++
 	}
-	return &wire.Seen{Upto: t.feed.checked, Count: n}
+	return n
 }
 
 // lacks counts whether a client was shown less of the desk than there is up to its cursor. Who
@@ -73,28 +84,102 @@ func (c *Conn) lacks(ctx context.Context, r *room, req JoinRequest) (bool, error
 	if req.seen.Count > maxMissed {
 		return c.lost(true), nil
 	}
-	release, err := c.h.admit(ctx)
+	n, ok := r.counted(*req.seen, *req.After)
+	if !ok {
+		var err error
+		if n, err = c.h.count(ctx, r, *req.seen, *req.After); err != nil {
+			return false, err
+		}
+	}
+	return c.lost(n != req.seen.Count), nil
+}
+
+// counted is how many events of the desk there are above what a client was sure of, up to its
+// cursor, as far as this edge can prove it. It is sure of the number when all between the two
+// was compared with storage, and is remembered. Else it is sure of those that it knows of, and
+// ok when they are more than the client's; when they are as many it proves nothing: both may
+// have lost the same one.
+func (r *room) counted(seen wire.Seen, to vezechat.Seq) (n int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.topic.feed
+	n = f.above(seen.Upto) - f.above(to)
+	return n, n > seen.Count || seen.Upto >= f.from && to <= f.checked
+}
+
+// far reports whether who comes back with a cursor is known to have missed more than a resume
+// brings: so many of them need not be read.
+func (r *room) far(after vezechat.Seq) bool {
+	if r.topic == nil || r.topic.feed == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.topic.feed.above(after) > maxMissed
+}
+
+// above is how many events above a place are remembered.
+func (f *deskFeed) above(at vezechat.Seq) int {
+	return len(f.past) - upTo(f.past, at) + len(f.list) - upTo(f.list, at)
+}
+
+// count is counted where storage has to be asked. More than maxMissed need not be all.
+func (h *Hub) count(ctx context.Context, r *room, seen wire.Seen, to vezechat.Seq) (int, error) {
+	release, err := h.admit(ctx)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer release()
 	var cur cursor
 	for {
-		p, err := c.h.archived(ctx, r, req.seen.Upto, maxMissed+1)
+		if n, ok := r.counted(seen, to); ok { // others have asked meanwhile
+			return n, nil
+		}
+		p, err := h.askDesk(ctx, r, seen.Upto)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
 		n := 0
-		for n < len(p.Events) && p.Events[n].Seq <= *req.After {
-			n++
+		for _, e := range p.Events {
+			if e.Seq > seen.Upto && e.Seq <= to {
+				n++
+			}
 		}
-		if p.Stored >= *req.After || n > maxMissed {
-			return c.lost(n != req.seen.Count), nil
+		if reach(p) >= to || n > maxMissed {
+			return n, nil
 		}
 		if err := cur.pause(ctx); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
+}
+
+// askDesk reads what storage has of the desk above a place, or from further below, once for
+// all who ask for the same at the same time. The edge compares with it what it has shown, and
+// remembers it: who comes next with such a cursor is answered by counted.
+func (h *Hub) askDesk(ctx context.Context, r *room, above vezechat.Seq) (vezechat.EventPage, error) {
+	return together(ctx, h, "desk:"+above.String(), func(ctx context.Context) (vezechat.EventPage, error) {
+		r.mu.Lock()
+		from := min(above, r.topic.feed.checked)
+		r.mu.Unlock()
+		p, err := h.archived(ctx, r, from, maxMissed+1)
+		if err != nil {
+			return p, err
+		}
+		r.mu.Lock()
+		r.topic.feed.learn(from, p)
+		r.mu.Unlock()
+		r.compareDesk(p)
+		return p, nil
+	})
+}
+
+// reach is the place up to which a page has all.
+func reach(p vezechat.EventPage) vezechat.Seq {
+	if p.More {
+		return p.Events[len(p.Events)-1].Seq
+	}
+	return p.Stored
 }
 
 func (c *Conn) lost(lost bool) bool {
@@ -110,15 +195,23 @@ func (f *deskFeed) has(seq vezechat.Seq) bool {
 	return found
 }
 
+// begin has all up to a place taken as it is.
+func (f *deskFeed) begin(at vezechat.Seq) {
+	f.check(at)
+	f.past, f.from = nil, f.checked
+}
+
 // check moves the place up to which all is known.
 func (f *deskFeed) check(to vezechat.Seq) {
 	if to <= f.checked {
 		return
 	}
 	f.checked = to
-	at, found := slices.BinarySearch(f.list, to)
-	if found {
-		at++
+	at := upTo(f.list, to)
+	f.past = append(f.past, f.list[:at]...)
+	if n := len(f.past) - maxPast; n > maxPast/4 { // in strides: what stays is moved
+		f.from = f.past[n-1]
+		f.past = slices.Delete(f.past, 0, n)
 	}
 	if f.list = f.list[at:]; len(f.ends) <= 2*len(f.list)+spareEnds {
 		return
@@ -128,6 +221,20 @@ func (f *deskFeed) check(to vezechat.Seq) {
 			delete(f.ends, subject)
 		}
 	}
+}
+
+// learn takes a page that begins below what is remembered, and ends in it, as more of the past.
+func (f *deskFeed) learn(from vezechat.Seq, p vezechat.EventPage) {
+	if from >= f.from || reach(p) < f.from {
+		return
+	}
+	older := make([]vezechat.Seq, 0, len(p.Events)+len(f.past))
+	for _, e := range p.Events {
+		if e.Seq <= f.from {
+			older = append(older, e.Seq)
+		}
+	}
+	f.past, f.from = append(older, f.past...), from
 }
 
 // openDesk begins at what storage has, and reads the rest of the log from there
@@ -143,7 +250,7 @@ func (r *room) openDesk(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.topic.feed.check(p.Stored)
+	r.topic.feed.begin(p.Stored)
 	r.begin(p.Head)
 	if state.Last > p.Stored {
 		r.repair(state.Last)

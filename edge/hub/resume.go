@@ -221,6 +221,9 @@ func (c *Conn) catchUp(ctx context.Context, r *room, s *sub, req JoinRequest) er
 	ctx, cancel := context.WithTimeout(ctx, resumeLimit)
 	defer cancel()
 	cur := cursor{at: *req.After, whole: req.seen != nil}
+	if r.far(*req.After) {
+		return c.startOver(s, req, &cur)
+	}
 	if lacks, err := c.lacks(ctx, r, req); err != nil {
 		return err
 	} else if lacks {
@@ -458,17 +461,25 @@ const maxEmpty = 11
 // time.
 func (h *Hub) page(ctx context.Context, r *room, after vezechat.Seq) ([]event, error) {
 	key := r.id.String() + ":" + after.String()
-	ch := h.flight.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
-		defer cancel()
+	return together(ctx, h, key, func(ctx context.Context) ([]event, error) {
 		run, _, err := h.since(ctx, r, after, false)
 		return run, err
 	})
+}
+
+// together does once what many ask for at the same time. It goes on when some of them
+// have gone.
+func together[T any](ctx context.Context, h *Hub, key string, fn func(context.Context) (T, error)) (out T, err error) {
+	ch := h.flight.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
+		defer cancel()
+		return fn(ctx)
+	})
 	select {
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return out, ctx.Err()
 	case res := <-ch:
-		run, _ := res.Val.([]event)
-		return run, res.Err
+		out, _ = res.Val.(T)
+		return out, res.Err
 	}
 }

@@ -35,7 +35,8 @@ type world struct {
 	joined  map[vezechat.RoomID]int
 	desk    bool // the desk is listened to
 
-	deskReads int // calls of DeskEvents
+	deskReads int           // calls of DeskEvents
+	hold      chan struct{} // they wait until it is closed; nil: they do not
 	lose      func(seq vezechat.Seq) bool
 	stored    vezechat.Seq // storage has the log up to here; 0: all of it
 	first     vezechat.Seq // the log begins here
@@ -161,6 +162,12 @@ func (w *world) Events(_ context.Context, q vezechat.EventQuery) (p vezechat.Eve
 
 // DeskEvents has the events of tickets and agents as storage would.
 func (w *world) DeskEvents(_ context.Context, q vezechat.DeskEventQuery) (p vezechat.EventPage, err error) {
+	w.mu.Lock()
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.deskReads++
