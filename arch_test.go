@@ -44,6 +44,7 @@ var rooms = map[string][]string{
 	"internal/retry":     {prom},
 	"internal/spans":     {".", otel},
 	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", prom},
+	"internal/outgoing":  {"."},
 	"internal/names":     {".", "golang.org/x/text", "github.com/mtibben/confusables"},
 	"internal/client":    {".", "github.com/fasthttp/websocket"},
 	"internal/devstack":  {},
