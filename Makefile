@@ -17,8 +17,10 @@ VCS = $(if $(shell git rev-parse HEAD 2>/dev/null),,-buildvcs=false)
 # takes longer than the tests do.
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vet fmt bench bench-short microbench chaos mutations bench-desk desk-replay deps clean
+.PHONY: help run build test check lint vuln vet fmt bench bench-short microbench chaos mutations bench-desk desk-replay deps clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
@@ -52,6 +54,10 @@ check: test lint ## Run the tests and the linters
 
 lint: ## Run the linters of .golangci.yml (the first time builds them, some minutes)
 	$(GO) run $(GOLANGCI) run
+
+vuln: ## Look for known vulnerabilities in the code that is reached; needs vuln.go.dev
+	$(GO) run $(GOVULNCHECK) ./...
+	cd internal/idp && $(GO) run $(GOVULNCHECK) ./...
 
 # The benchmarks are a module of their own, with the peers' libraries. Take figures
 # on a machine that does nothing else.

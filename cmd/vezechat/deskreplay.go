@@ -27,8 +27,8 @@ type deskReplayCmd struct {
 	Limit       int           `help:"Play only the first so many threads; 0: all."`
 	Seed        uint64        `default:"1" help:"Of what people do."`
 	Settle      time.Duration `default:"5m" help:"How long the desk may take after the last ticket was opened."`
-	NatsURL     string        `name:"nats-url" setting:"NATS_URL" help:"Where the hub's services answer; empty: those of the hub on DATA_DIR."`
-	DatabaseURL string        `name:"database-url" setting:"DATABASE_URL" help:"Where to check what was stored; empty: the hub's own."`
+	NatsURL     string        `name:"nats-url" setting:"NATS_URL" secret:"" help:"Where the hub's services answer; empty: those of the hub on DATA_DIR."`
+	DatabaseURL string        `name:"database-url" setting:"DATABASE_URL" secret:"" help:"Where to check what was stored; empty: the hub's own."`
 }
 
 // Help is shown below the flags.

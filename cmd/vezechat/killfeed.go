@@ -28,7 +28,7 @@ type killfeedCmd struct {
 	File    string `arg:"" help:"Log of a Half-Life or Source server; - is standard input."`
 	Game    string `required:"" help:"The game: letters, digits, - and _."`
 	Match   string `required:"" help:"The match, a name that was not used before."`
-	NatsURL string `name:"nats-url" setting:"GAME_NATS_URL" help:"NATS server, with the game's user and password; empty: that of the hub on DATA_DIR."`
+	NatsURL string `name:"nats-url" setting:"GAME_NATS_URL" secret:"" help:"NATS server, with the game's user and password; empty: that of the hub on DATA_DIR."`
 	Follow  bool   `short:"f" help:"Wait for more at the end, and follow the file's name when it is rotated, as tail -F does."`
 	Close   bool   `help:"Say at the end that the match is over: its room is archived."`
 	RunName string `name:"run" help:"Makes a run that is repeated within two minutes the same lines; empty: each run is new."`

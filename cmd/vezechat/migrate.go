@@ -16,7 +16,7 @@ import (
 // hub do it at its start.
 type migrateCmd struct {
 	place
-	DatabaseURL string        `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev, when empty, that of the hub that runs on DATA_DIR."`
+	DatabaseURL string        `name:"database-url" setting:"DATABASE_URL" secret:"" help:"PostgreSQL; in dev, when empty, that of the hub that runs on DATA_DIR."`
 	Timeout     time.Duration `default:"5m" help:"How long it may take."`
 }
 

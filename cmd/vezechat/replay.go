@@ -27,8 +27,8 @@ type replayCmd struct {
 	Limit       int           `help:"Play only the first so many lines; 0: all."`
 	Window      int           `default:"256" help:"Messages on their way at a time."`
 	Settle      time.Duration `default:"30s" help:"How long deliveries, PostgreSQL and Redis may take after the last message."`
-	DatabaseURL string        `name:"database-url" setting:"DATABASE_URL" help:"Where to check what was stored; empty: the hub's own."`
-	RedisURL    string        `name:"redis-url" setting:"REDIS_URL" help:"Where to check what was mirrored; empty: the hub's own."`
+	DatabaseURL string        `name:"database-url" setting:"DATABASE_URL" secret:"" help:"Where to check what was stored; empty: the hub's own."`
+	RedisURL    string        `name:"redis-url" setting:"REDIS_URL" secret:"" help:"Where to check what was mirrored; empty: the hub's own."`
 }
 
 // Help is shown below the flags.

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/outgoing"
 )
 
 // place is where a hub on this machine keeps its data, and what it takes to be
@@ -32,26 +35,27 @@ type settings struct {
 	place
 	Port             string        `setting:"PORT" default:"8010" help:"Port of HTTP and sockets; 0 for a free one."`
 	ListenHost       string        `name:"listen-host" setting:"LISTEN_HOST" help:"Address to listen at; when empty this machine alone in dev, where anybody may sign in as anybody, and all of its addresses in prod."`
-	DatabaseURL      string        `name:"database-url" setting:"DATABASE_URL" help:"PostgreSQL; in dev a private one when empty."`
-	RedisURL         string        `name:"redis-url" setting:"REDIS_URL" help:"Redis, with the database's number; in dev a private one when empty."`
+	DatabaseURL      string        `name:"database-url" setting:"DATABASE_URL" secret:"" help:"PostgreSQL; in dev a private one when empty."`
+	RedisURL         string        `name:"redis-url" setting:"REDIS_URL" secret:"" help:"Redis, with the database's number; in dev a private one when empty."`
 	RedisMaxLen      int64         `name:"redis-maxlen" setting:"REDIS_MAXLEN" default:"1000000" help:"About how many events the Redis stream keeps; 0: all."`
-	NatsURL          string        `name:"nats-url" setting:"NATS_URL" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
+	NatsURL          string        `name:"nats-url" setting:"NATS_URL" secret:"" help:"NATS servers, separated by commas; when empty NATS runs in this process."`
 	NatsListen       string        `name:"nats-listen" setting:"NATS_LISTEN" help:"host:port at which the NATS of this process is open to others, or off. Dev: 127.0.0.1:4222 or a free port; prod: off."`
 	NatsSync         string        `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
 	NatsReplicas     int           `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
-	GameUsers        string        `name:"game-users" setting:"GAME_USERS" help:"Game servers at the NATS of this process: game:password, separated by commas. With any, nobody connects without a password."`
+	GameUsers        string        `name:"game-users" setting:"GAME_USERS" secret:"" help:"Game servers at the NATS of this process: game:password, separated by commas. With any, nobody connects without a password."`
 	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"16us" help:"How long a busy room gathers what is said for each of its members here, up to 16 ms; more saves writes and costs time."`
 	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
 	OIDCClientID     string        `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`
-	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" help:"Its secret; none for a public client."`
+	OIDCClientSecret string        `name:"oidc-client-secret" setting:"OIDC_CLIENT_SECRET" secret:"" help:"Its secret; none for a public client."`
 	OIDCScopes       string        `name:"oidc-scopes" setting:"OIDC_SCOPES" default:"openid profile email offline_access chat.read chat.write ticket.manage chat.moderate chat.admin" help:"What the hub asks the issuer for; people get of it what they have."`
-	SessionKey       string        `name:"session-key" setting:"SESSION_KEY" help:"Keys of cookie sessions, 32 bytes in base64 each, separated by commas: the first seals, all open. All edges have the same. In dev the data directory's when empty."`
-	EmailURL         string        `name:"email-url" setting:"EMAIL_URL" help:"Service that sends mail."`
-	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" help:"Service that classifies text."`
+	SessionKey       string        `name:"session-key" setting:"SESSION_KEY" secret:"" help:"Keys of cookie sessions, 32 bytes in base64 each, separated by commas: the first seals, all open. All edges have the same. In dev the data directory's when empty."`
+	EmailURL         string        `name:"email-url" setting:"EMAIL_URL" secret:"" help:"Service that sends mail."`
+	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" secret:"" help:"Service that classifies text."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
+	OutgoingAllow    string        `name:"outgoing-allow" setting:"OUTGOING_ALLOW" help:"Hosts, host:port, addresses and ranges that may be asked although they are not public, when their address comes from data; separated by commas."`
 	LimitSignIns     int           `name:"limit-sign-ins" setting:"LIMIT_SIGN_INS" default:"60" help:"Attempts to sign in and refreshed sessions, of one address a minute; 0: any number."`
 	LimitAnonymous   int           `name:"limit-anonymous" setting:"LIMIT_ANONYMOUS" default:"1200" help:"Requests of nobody in particular, of one address a minute; 0: any number."`
 	LimitConnects    int           `name:"limit-connects" setting:"LIMIT_CONNECTS" default:"600" help:"Sockets opened, of one address a minute; 0: any number."`
@@ -103,6 +107,7 @@ func (s *settings) Validate() error {
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
 		named("OTEL_EXPORTER_OTLP_ENDPOINT", isURL(s.OTLPEndpoint, "https", "http")),
 		named("DOMAIN_GATE", isDomain(s.DomainGate)),
+		named("OUTGOING_ALLOW", isAllowed(s.OutgoingAllow)),
 		named("LIMIT_SIGN_INS", isCount(s.LimitSignIns)),
 		named("LIMIT_ANONYMOUS", isCount(s.LimitAnonymous)),
 		named("LIMIT_CONNECTS", isCount(s.LimitConnects)),
@@ -252,6 +257,16 @@ func notNegative(n int64) error {
 	return nil
 }
 
+func isAllowed(v string) error {
+	if v == "" {
+		return nil
+	}
+	if err := outgoing.ParseAllowed(strings.Split(v, ",")); err != nil {
+		return errors.New(vezechat.AsError(err).Message)
+	}
+	return nil
+}
+
 // isCount bounds what is counted so that a rate of it has a unit.
 func isCount(n int) error {
 	const most = 1_000_000
@@ -359,10 +374,53 @@ func (s *source) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 	if flag.Tag == nil || !flag.Tag.Has("setting") {
 		return nil, nil
 	}
-	if v, ok := s.lookup(flag.Tag.Get("setting")); ok {
+	name := flag.Tag.Get("setting")
+	v, ok := s.lookup(name)
+	if flag.Tag.Has("secret") {
+		var err error
+		if v, ok, err = s.secret(name, v, ok); err != nil {
+			return nil, err
+		}
+	}
+	if ok {
 		return v, nil
 	}
 	return nil, nil
+}
+
+// fileSuffix makes of a secret's setting that of a file with it.
+const fileSuffix = "_FILE"
+
+// maxSecretFile bounds a file with a secret, in bytes.
+const maxSecretFile = 64 << 10
+
+// secret returns a secret, which may also be in a file: as orchestrators mount them,
+// and where neither the environment nor the process list shows it. Errors do not
+// repeat it.
+func (s *source) secret(name, v string, ok bool) (string, bool, error) {
+	file, has := s.lookup(name + fileSuffix)
+	switch {
+	case !has:
+		return v, ok, nil
+	case ok:
+		return "", false, fmt.Errorf("%s, %s: only one of them", name, name+fileSuffix)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", false, fmt.Errorf("%s: %w", name+fileSuffix, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
+	v = strings.TrimRight(string(b), "\r\n")
+	switch {
+	case err != nil:
+		return "", false, fmt.Errorf("%s: %w", name+fileSuffix, err)
+	case len(b) > maxSecretFile:
+		return "", false, fmt.Errorf("%s: the file has more than %d bytes", name+fileSuffix, maxSecretFile)
+	case v == "":
+		return "", false, fmt.Errorf("%s: the file is empty", name+fileSuffix)
+	}
+	return v, true, nil
 }
 
 // formatHelp shows which setting of the environment a flag is.

@@ -40,7 +40,7 @@ func (t *target) urls() ([]string, error) {
 // speaker is one user at the hub: by a token that was given, or one minted with
 // the key of a hub in dev.
 type speaker struct {
-	Token  string `setting:"VEZECHAT_TOKEN" help:"Token to use; without one it is minted for --handle with the key in DATA_DIR."`
+	Token  string `setting:"VEZECHAT_TOKEN" secret:"" help:"Token to use; without one it is minted for --handle with the key in DATA_DIR."`
 	Handle string `default:"cli" help:"Who to be, when there is no token."`
 	Scope  string `default:"chat.read chat.write" help:"What to be allowed, when there is no token."`
 }
