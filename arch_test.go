@@ -31,6 +31,7 @@ var rooms = map[string][]string{
 	"routing/sla":        {"."},
 	"edge/wire":          {"."},
 	"edge/hub":           {".", "edge/wire", "golang.org/x/sync", prom},
+	"edge/guard":         {".", "github.com/TwiN/go-away", "github.com/trustelem/zxcvbn/frequency", "github.com/mtibben/confusables", "golang.org/x/text", "golang.org/x/net"},
 	"edge/identity":      {".", "github.com/go-jose/go-jose/v4", "golang.org/x/crypto"},
 	"edge/signin":        {".", "edge/identity", "github.com/coreos/go-oidc/v3", "golang.org/x/oauth2", "github.com/go-jose/go-jose/v4", prom},
 	"edge":               {".", "internal/spans", "edge/hub", "edge/wire", "edge/identity", "edge/signin", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},

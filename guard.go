@@ -73,7 +73,7 @@ const (
 	MaxHosts      = 2_000  // allowed, and denied
 	MaxHost       = 253    // bytes of a host, RFC 1035 §2.3.4
 	MaxSpamWindow = 600    // seconds
-	MaxSpamCount  = 1_000  // of anything within the window
+	MaxSpamCount  = 100    // of anything within the window
 	MaxNewAccount = 30 * 24 * 3600
 )
 
@@ -83,8 +83,8 @@ const (
 type GuardRules struct {
 	Lists []WordList `json:"lists"`
 
-	// Allow are words that hit nothing, however they are spelt: names and places
-	// that contain a listed word.
+	// Allow are words in which nothing is found, however they are spelt: names and
+	// places that contain a listed word. They may begin and end with "*", too.
 	Allow []string `json:"allow,omitempty"`
 
 	Rooms map[RoomKind]RoomVerdicts `json:"rooms"`
@@ -166,7 +166,9 @@ type Finding struct {
 	Label   string       `json:"label"`  // of the list, or which limit
 	Reason  string       `json:"reason"` // for people; it does not repeat what was found
 	Verdict GuardVerdict `json:"verdict"`
-	Spans   []TextSpan   `json:"spans,omitempty"` // where, in the text as it came; none: the whole message
+
+	Severity Severity   `json:"severity,omitempty"` // of words
+	Spans    []TextSpan `json:"spans,omitempty"`    // where, in the text as it came; none: the whole message
 }
 
 // TextSpan is a part of a text, in bytes from its beginning: Start is the first,
@@ -227,7 +229,7 @@ func (r GuardRules) Validate() error {
 		return Errorf(CodeTooLarge, "allow: at most %d words", MaxWords)
 	}
 	for i, w := range r.Allow {
-		if err := checkWord(w); err != nil {
+		if err := checkWord(unstar(w)); err != nil {
 			return Errorf(err.Code, "allow: word %d: %s", i+1, err.Message)
 		}
 	}
@@ -259,12 +261,15 @@ func (l WordList) validate(i int) error {
 		}
 	}
 	for i, w := range l.Words {
-		if err := checkWord(strings.TrimSuffix(strings.TrimPrefix(w, "*"), "*")); err != nil {
+		if err := checkWord(unstar(w)); err != nil {
 			return Errorf(err.Code, "list %q: word %d: %s", l.Name, i+1, err.Message)
 		}
 	}
 	return nil
 }
+
+// unstar returns a word without the asterisks that say what may stand around it.
+func unstar(w string) string { return strings.TrimSuffix(strings.TrimPrefix(w, "*"), "*") }
 
 // checkWord returns nil for a usable word or phrase. It does not repeat the word:
 // the error may be shown to more people than the list.

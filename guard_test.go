@@ -82,7 +82,7 @@ func TestGuardRules_Validate(t *testing.T) {
 		{"too many words", func(r *vezechat.GuardRules) { r.Lists[0].Words = many }, vezechat.CodeTooLarge, "20000"},
 		{"too many innocent words", func(r *vezechat.GuardRules) { r.Allow = many }, vezechat.CodeTooLarge, "allow"},
 		{"too many lists", func(r *vezechat.GuardRules) { r.Lists = make([]vezechat.WordList, 65) }, vezechat.CodeTooLarge, "64"},
-		{"an innocent word with a star", func(r *vezechat.GuardRules) { r.Allow[0] = "rat*" }, vezechat.CodeBadRequest, "allow"},
+		{"an innocent word with a star", func(r *vezechat.GuardRules) { r.Allow[0] = "ra*tio" }, vezechat.CodeBadRequest, "allow"},
 		{"an unknown room", func(r *vezechat.GuardRules) { r.Rooms["hall"] = vezechat.RoomVerdicts{} }, vezechat.CodeBadRequest, "hall"},
 		{"an unknown verdict", func(r *vezechat.GuardRules) {
 			r.Rooms[vezechat.KindDM] = vezechat.RoomVerdicts{Mild: "shout"}

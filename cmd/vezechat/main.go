@@ -66,6 +66,7 @@ type commands struct {
 	Killfeed   killfeedCmd   `cmd:"" help:"Publish the log of a game server to its match's room."`
 	Replay     replayCmd     `cmd:"" help:"Play recorded chat through a hub and check every copy of it."`
 	DeskReplay deskReplayCmd `cmd:"" help:"Play recorded support threads through a hub as tickets and check what came of them."`
+	Moderation moderationCmd `cmd:"" help:"What moderators and administrators measure."`
 	Bench      benchCmd      `cmd:"" help:"Load a running hub and measure it."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
