@@ -90,7 +90,7 @@ mutations: ## Break the hub on purpose, once for each mutation, and see whether 
 	@./deploy/deps.sh go postgres redis
 	CI=1 $(GO) test ./internal/chaos -run 'TestMutations$$' -count=1 -v -timeout 60m -args -mutation=$(MUTATION) $(if $(SEED),-seed=$(SEED))
 
-desk-replay: ## Play the support threads of FILE while two routers are killed, and check what came of them; KILL=5s DEATHS=3 AGENTS=24 SPEED=0
+desk-replay: ## Play the support threads of FILE while routers and edges are killed, and check what came of them; KILL=5s DEATHS=3 AGENTS=24 SPEED=0
 	@test -n '$(FILE)' || { echo "make desk-replay FILE=tickets.jsonl: which threads?"; exit 1; }
 	@./deploy/deps.sh go postgres redis
 	CI=1 $(GO) test ./internal/chaos -run 'TestDeskReplay$$' -count=1 -v -timeout 15m -args -threads='$(abspath $(FILE))' -kill-routers=$(or $(KILL),5s) -deaths=$(or $(DEATHS),3) -agents=$(or $(AGENTS),24) -speed=$(or $(SPEED),0) $(if $(SEED),-seed=$(SEED))

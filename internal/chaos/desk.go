@@ -6,14 +6,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/fasthttp/websocket"
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/identity"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/deskplay"
 	"vezeuniqverse.com/vezechat/internal/svc"
@@ -26,15 +32,18 @@ type DeskConfig struct {
 	Speed     float64 // 0: as fast as it goes
 	Agents    int
 	Deaths    int           // agents who vanish
-	KillEvery time.Duration // between kills of a router; 0: none
+	KillEvery time.Duration // between kills of a router and of an edge; 0: none
 	Settle    time.Duration
 	Seed      uint64
 	Out       io.Writer
 }
 
-const routerCount = 2
+const (
+	routerCount = 2
+	deskEdges   = 2 // by their sockets agents are on duty
+)
 
-// RunDesk replays support threads on a hub of processes, whose routers are killed
+// RunDesk replays support threads on a hub of processes, whose routers and edges are killed
 // with -9 one after the other and started again, and returns what differs from what
 // the desk promises, which is empty when nothing does. An error says that the run
 // itself did not come about. Files of a run that found something, or failed, are kept.
@@ -58,6 +67,8 @@ type deskRun struct {
 	story    *story
 	world    *world
 	kills    int
+	onDuty   atomic.Int64 // times that a socket put its agent on duty
+	died     atomic.Int64 // sockets of vanished agents that ended with their edge
 	findings []Finding
 }
 
@@ -79,6 +90,7 @@ func (d *deskRun) run(ctx context.Context, dir string) (err error) {
 	}
 	r.Print(d.cfg.Out)
 	fmt.Fprintf(d.cfg.Out, "routers        %d, killed %d times\n", routerCount, d.kills)
+	fmt.Fprintf(d.cfg.Out, "edges          %d, killed %d times; agents went on duty %d times, %d died with their edge\n", deskEdges, d.kills, d.onDuty.Load(), d.died.Load())
 	for _, c := range r.Checks {
 		for _, text := range c.Differs {
 			d.find("%s: %s", c.Name, text)
@@ -93,11 +105,14 @@ func (d *deskRun) run(ctx context.Context, dir string) (err error) {
 	if d.cfg.KillEvery > 0 && d.kills == 0 {
 		d.find("no router was killed: it proves nothing")
 	}
+	if d.cfg.KillEvery > 0 && d.onDuty.Load() <= int64(d.cfg.Agents) {
+		d.find("no agent lost their edge: it proves nothing")
+	}
 	d.findings = append(d.findings, d.world.alarms()...)
 	return nil
 }
 
-// build lays a world without edges, bridges and taps.
+// build lays a world without bridges and taps.
 func (d *deskRun) build(ctx context.Context, dir string) error {
 	w := &world{
 		cfg: Config{Source: d.cfg.Source}, dir: dir, story: d.story, parts: map[string]*part{}, hub: filepath.Join(dir, "vezechat"),
@@ -127,8 +142,15 @@ func (d *deskRun) start(ctx context.Context) error {
 			return err
 		}
 	}
+	for i := range deskEdges {
+		url, err := w.layRole(ctx, "edge", i, "NATS_URL=nats://"+w.natsAddr)
+		if err != nil {
+			return err
+		}
+		w.edges = append(w.edges, url)
+	}
 	// Storage makes the tables; routers would wait for them.
-	for _, name := range []string{"storage0", "routing0", "routing1"} {
+	for _, name := range []string{"storage0", "routing0", "routing1", "edge0", "edge1"} {
 		if err := w.parts[name].start(); err != nil {
 			return err
 		}
@@ -136,7 +158,7 @@ func (d *deskRun) start(ctx context.Context) error {
 			return err
 		}
 	}
-	d.story.tell("storage and %d routers are up after %s", routerCount, time.Since(began).Round(100*time.Millisecond))
+	d.story.tell("storage, %d routers and %d edges are up after %s", routerCount, deskEdges, time.Since(began).Round(100*time.Millisecond))
 	return nil
 }
 
@@ -156,29 +178,104 @@ func (d *deskRun) play(ctx context.Context) (*deskplay.Report, error) {
 	defer stop()
 	var g errgroup.Group
 	g.Go(func() error { return d.kill(killing) })
+	duty := func(ctx context.Context, c vezechat.Caller) {
+		g.Go(func() error { return d.duty(ctx, killing, c) })
+	}
 	r, err := deskplay.Play(ctx, deskplay.Config{
 		Hub:     deskplay.Hub{Users: hub, Tickets: hub, Desk: hub, Log: b, Database: db},
 		Threads: d.cfg.Threads, Speed: d.cfg.Speed, Agents: d.cfg.Agents, Deaths: d.cfg.Deaths, Settle: d.cfg.Settle, Seed: d.cfg.Seed,
+		Issuer: identity.DevIssuer, Duty: duty,
 	})
 	stop()
 	return r, errors.Join(err, g.Wait())
 }
 
-// kill ends a router without asking, the one and then the other, and starts it again.
+// duty keeps an agent on duty by a socket, at another edge when theirs is gone. One who has
+// vanished stays where they are until that edge is killed, or all is over: nobody says that
+// they left.
+func (d *deskRun) duty(ctx, all context.Context, c vezechat.Caller) error {
+	handle := strings.TrimPrefix(c.Handle, "@")
+	token, err := d.world.token(all, handle, "chat.read chat.write ticket.manage")
+	if err != nil || ctx.Err() != nil {
+		return ignoreEnd(all, err)
+	}
+	for i := int(c.UserID); ctx.Err() == nil; i++ {
+		if err := d.sit(ctx, all, d.world.edges[i%deskEdges], token); err != nil {
+			return err
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+	return nil
+}
+
+// sit is duty at one edge, until the socket breaks or there is no need for it.
+func (d *deskRun) sit(ctx, all context.Context, edge, token string) error {
+	conn, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(edge, "http")+"/ws", http.Header{"Authorization": {"Bearer " + token}})
+	if err != nil {
+		if resp != nil && resp.StatusCode < 500 {
+			return fmt.Errorf("an edge refuses an agent: %s", resp.Status)
+		}
+		return nil // it is down
+	}
+	defer conn.Close()
+	over := context.AfterFunc(all, func() { _ = conn.Close() })
+	defer over()
+	left := context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), deskplay.ErrVanished) {
+			_ = conn.Close()
+		}
+	})
+	defer left()
+	if conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"duty","ref":1}`)) != nil {
+		return nil
+	}
+	for {
+		var f struct{ Type, Code, Message string }
+		if conn.ReadJSON(&f) != nil {
+			if errors.Is(context.Cause(ctx), deskplay.ErrVanished) && all.Err() == nil {
+				d.died.Add(1)
+			}
+			return nil
+		}
+		switch {
+		case f.Type == "ok":
+			d.onDuty.Add(1)
+		case f.Type == "error" && f.Code != "unavailable":
+			return fmt.Errorf("an agent is not let on duty: %s: %s", f.Code, f.Message)
+		case f.Type == "error":
+			return nil
+		}
+	}
+}
+
+// ignoreEnd is err, unless all is over.
+func ignoreEnd(all context.Context, err error) error {
+	if all.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// kill ends a router and an edge without asking, the one and then the other, and starts them
+// again.
 func (d *deskRun) kill(ctx context.Context) error {
 	if d.cfg.KillEvery <= 0 {
 		return nil
 	}
 	for i := 0; pause(ctx, d.cfg.KillEvery); i++ {
-		p := d.world.parts[fmt.Sprintf("routing%d", i%routerCount)]
-		p.kill9()
+		hit := []*part{d.world.parts[fmt.Sprintf("routing%d", i%routerCount)], d.world.parts[fmt.Sprintf("edge%d", i%deskEdges)]}
+		for _, p := range hit {
+			p.kill9()
+		}
 		d.kills++
 		pause(ctx, 500*time.Millisecond)
-		if err := p.start(); err != nil {
-			return err
-		}
-		if err := until(ctx, time.Minute, 100*time.Millisecond, p.isReady); err != nil && ctx.Err() == nil {
-			return err
+		for _, p := range hit {
+			if err := p.start(); err != nil {
+				return err
+			}
+			if err := until(ctx, time.Minute, 100*time.Millisecond, p.isReady); err != nil && ctx.Err() == nil {
+				return err
+			}
 		}
 	}
 	return nil

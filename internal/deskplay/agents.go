@@ -48,8 +48,14 @@ func (p *play) shift(ctx context.Context, n int) {
 		}
 		return
 	}
+	duty, off := context.WithCancelCause(ctx)
+	defer off(nil)
+	if p.Duty != nil {
+		p.Duty(duty, a.Caller)
+	}
 	for ctx.Err() == nil {
 		if p.vanishes(a) {
+			off(ErrVanished)
 			return
 		}
 		busy, err := p.work(ctx, a)
@@ -126,7 +132,7 @@ func (p *play) vanishes(a *agent) bool {
 
 // work is one look at what there is to do.
 func (p *play) work(ctx context.Context, a *agent) (busy bool, err error) {
-	if time.Since(a.beaten) > vezechat.BeatEvery {
+	if p.Duty == nil && time.Since(a.beaten) > vezechat.BeatEvery {
 		a.beaten = time.Now()
 		if err := p.Hub.Desk.BeatAgent(ctx, vezechat.AgentBeat{Caller: a.Caller, Session: "tab-" + a.Handle, Node: "deskplay"}); err != nil {
 			return false, err

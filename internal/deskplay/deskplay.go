@@ -11,8 +11,10 @@ package deskplay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -87,7 +89,18 @@ type Config struct {
 	Settle  time.Duration // how long the desk may take after the last thread has begun
 	Seed    uint64        // of what people do
 	Step    func(what string, done, of int)
+
+	// Issuer is who says who the people are; empty: nobody else needs to know.
+	Issuer string
+
+	// Duty begins to keep an agent on duty until ctx is done, as their client would, and
+	// does not wait. The cause of ctx is ErrVanished for one who says nothing at the end.
+	// nil: the play beats for them.
+	Duty func(ctx context.Context, c vezechat.Caller)
 }
+
+// ErrVanished is why an agent is on duty no longer who did not leave.
+var ErrVanished = errors.New("vanished")
 
 // Play replays the threads and judges what came of them. An error says that the play
 // itself did not come about; what differs is in the report.
@@ -207,7 +220,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 func (p *play) person(ctx context.Context, subject string, scopes ...vezechat.Scope) (vezechat.Caller, error) {
 	u, err := again(ctx, p, func(ctx context.Context) (vezechat.User, error) {
-		return p.Hub.Users.EnsureUser(ctx, vezechat.Identity{Issuer: "deskplay", Subject: subject, Handle: subject})
+		return p.Hub.Users.EnsureUser(ctx, vezechat.Identity{Issuer: cmp.Or(p.Issuer, "deskplay"), Subject: subject, Handle: subject})
 	})
 	return vezechat.Caller{UserID: u.ID, Handle: u.Handle, Scopes: scopes}, err
 }
