@@ -225,6 +225,15 @@ UPDATE sla_clocks SET state = $2, policy_id = $3, policy_version = $4, calendar_
     consumed_ns = $9, resumed_at = $10, due_at = $11, ended_at = $12, breached_at = $13, warned = $14, fire_at = $15
 WHERE id = $1`
 
+// rankByPromise moves a waiting ticket forward when its next promise has become earlier: another
+// message, another policy. It is never moved back.
+const rankByPromise = `
+UPDATE routing_items i SET rank_at = d.rank_at
+FROM (SELECT min(c.due_at) - $2::interval AS rank_at FROM sla_clocks c
+    WHERE c.ticket_id = $1 AND c.state = 'running' AND c.metric IN ('pickup', 'first_reply', 'next_reply')) d
+WHERE i.ticket_id = $1 AND i.state = 'queued' AND d.rank_at < i.rank_at
+RETURNING true`
+
 // save writes what has changed, and sends the events of clocks that were met or
 // breached.
 func (c *clocks) save(ctx context.Context) error {
@@ -244,6 +253,12 @@ func (c *clocks) save(ctx context.Context) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	b.Queue(rankByPromise, c.t.ID, rankSlack).Query(func(rows pgx.Rows) error {
+		if rows.Next() {
+			wakeAfter(c.tx, vezechat.WakeTicket, int64(c.t.ID))
+		}
+		return rows.Err()
+	})
 	if err := c.tx.SendBatch(ctx, &b).Close(); err != nil || len(events) == 0 {
 		return err
 	}
@@ -370,7 +385,11 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 		late = append(late, w.at.Sub(due))
 		events, todo := c.reached(k, percent)
 		w.events, acts = append(w.events, events...), append(acts, todo...)
-		w.kind, w.why = "clock", fmt.Sprintf("%s at %d %%", k.Metric, percent)
+		why := fmt.Sprintf("%s at %d %%", k.Metric, percent)
+		if len(late) > 1 { // several at the same moment are one change
+			why = w.why + ", " + why
+		}
+		w.kind, w.why = "clock", why
 	}
 	c.was = append(c.was[:0:0], c.list...) // its events are the work's
 	if err := c.save(ctx); err != nil || len(late) == 0 {

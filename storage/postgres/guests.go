@@ -182,16 +182,18 @@ func (s *Store) LeaveEmail(ctx context.Context, r vezechat.LeaveEmail) error {
 	return translate(err)
 }
 
-const lockGuestRoom = `
+const closeDoor = `
 UPDATE rooms SET locked = true WHERE id = $1 AND NOT locked`
 
-// lockGuest ends a guest's writing when their ticket is closed: what they would write
-// then would become another ticket, which they could not see. The desk still writes.
-func (w *work) lockGuest(ctx context.Context) error {
-	if !w.t.Guest || w.t.Status != vezechat.StatusClosed || w.before != nil && w.before.Status == vezechat.StatusClosed {
+// lockRoom ends the writing of a guest whose ticket is closed: what they would write then would
+// become another ticket, which they could not see. So it does in what was spam, which nothing
+// follows. The desk still writes.
+func (w *work) lockRoom(ctx context.Context) error {
+	ends := w.t.Guest || w.t.CloseReason == vezechat.CloseSpam
+	if !ends || w.t.Status != vezechat.StatusClosed || w.before != nil && w.before.Status == vezechat.StatusClosed {
 		return nil
 	}
-	tag, err := w.tx.Exec(ctx, lockGuestRoom, w.t.Room)
+	tag, err := w.tx.Exec(ctx, closeDoor, w.t.Room)
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}

@@ -329,6 +329,13 @@ func (r *routing) release(ctx context.Context, as vezechat.OfferState, done bool
 	if _, err := r.tx.Exec(ctx, endOffer, p.offer, as, r.at); err != nil {
 		return err
 	}
+	if p.pending && as == vezechat.OfferWithdrawn {
+		e := vezechat.Event{Type: vezechat.EventOfferExpired, OfferID: p.offer, UserID: p.agent, Reason: string(as)}
+		describe(&e, r.t, r.at)
+		if err := emit(ctx, r.tx, []vezechat.Event{e}, r.trace); err != nil {
+			return err
+		}
+	}
 	wakeAfter(r.tx, vezechat.WakeAgent, int64(p.agent))
 	wraps := done && p.live && !p.pending && p.wrap > 0 && status == vezechat.AgentOnline
 	who := p.agent

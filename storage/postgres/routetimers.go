@@ -50,16 +50,32 @@ func (s *Store) eachTicket(ctx context.Context, fn func(context.Context, *work) 
 	return n, errors.Join(errs...)
 }
 
+// oneTicket does to a ticket what its time has come for, when it has heard what storage has of
+// its messages: an answer that was given in time must not come after its clock. It does so
+// anyway when that fails, or when they come faster than they are heard. Nobody waits for a
+// ticket that somebody else has.
 func (s *Store) oneTicket(ctx context.Context, id vezechat.TicketID, fn func(context.Context, *work) (bool, error)) (done bool, err error) {
-	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		w, err := s.lockTicket(ctx, tx, id, lockSkip)
-		if err == nil && w != nil {
+	for try := 0; ; try++ {
+		first := false
+		err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			w, err := s.lockTicket(ctx, tx, id, lockSkip)
+			if err != nil || w == nil {
+				return err
+			}
+			if first, err = unheard(ctx, tx, id); err != nil || first && try < maxHearFirst {
+				return err
+			}
 			done, err = fn(ctx, w)
+			return err
+		})
+		if err != nil || !first || try >= maxHearFirst {
+			return done, err
 		}
-		return err
-	})
-	return done, err
+		s.hearFirst(ctx, id)
+	}
 }
+
+const maxHearFirst = 3 // times
 
 const selectExpiredOffers = `
 SELECT ticket_id FROM offers WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2`

@@ -116,6 +116,34 @@ func (s *Store) drainTicket(ctx context.Context, id vezechat.TicketID, how locki
 	return n, locked, nil
 }
 
+const selectUnheard = `
+SELECT EXISTS (SELECT FROM ticket_inbox WHERE ticket_id = $1)`
+
+// unheard reports whether storage has messages of a ticket that have not done yet to it what
+// they do.
+func unheard(ctx context.Context, q querier, id vezechat.TicketID) (is bool, err error) {
+	err = q.QueryRow(ctx, selectUnheard, id).Scan(&is)
+	return is, err
+}
+
+// hearBefore is hearFirst for moves that wait for an answer: one that was given before them, and
+// was not heard yet, would end that. Before solving nothing is heard: what crossed the answer
+// opens the ticket again.
+func (s *Store) hearBefore(ctx context.Context, id vezechat.TicketID, moves ...vezechat.Move) {
+	if slices.Contains(moves, vezechat.MoveWait) || slices.Contains(moves, vezechat.MoveHold) {
+		s.hearFirst(ctx, id)
+	}
+}
+
+// hearFirst has a ticket hear what storage has of its messages before something else happens to
+// it: they were said before. Where that fails it goes on without; they are heard after it then.
+func (s *Store) hearFirst(ctx context.Context, id vezechat.TicketID) {
+	is, err := unheard(ctx, s.pool, id)
+	for n := maxInbox; is && err == nil && n == maxInbox; {
+		n, _, err = s.drainTicket(ctx, id, lockWait)
+	}
+}
+
 // hear does what one message does to its ticket.
 func (w *work) hear(ctx context.Context, m *inboxRow) error {
 	at := atLeast(m.at.UTC(), w.t.CreatedAt)
@@ -322,13 +350,10 @@ func (s *Store) WakeTickets(ctx context.Context, limit int) (n int, next time.Ti
 }
 
 func (s *Store) wakeTicket(ctx context.Context, id vezechat.TicketID, now time.Time) (done bool, err error) {
-	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		w, err := s.lockTicket(ctx, tx, id, lockSkip)
-		if err != nil || w == nil {
-			return err
-		}
+	return s.oneTicket(ctx, id, func(ctx context.Context, w *work) (bool, error) {
 		w.kind = "moved"
 		due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+		var err error
 		switch {
 		case due(w.t.WakeAt):
 			w.why = "the time has come that it was put aside until"
@@ -337,13 +362,11 @@ func (s *Store) wakeTicket(ctx context.Context, id vezechat.TicketID, now time.T
 			w.why = solvedLong
 			err = w.move(vezechat.MoveExpire, vezechat.PartyHub)
 		default:
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
-		done = true
-		return w.save(ctx)
+		return true, w.save(ctx)
 	})
-	return done && err == nil, err
 }

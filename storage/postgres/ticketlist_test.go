@@ -35,6 +35,9 @@ func TestTickets_Filters(t *testing.T) {
 	b := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "beta", Tags: []string{"ship"}, Priority: vezechat.PriorityUrgent})
 	c := w.make(vezechat.CreateTicket{Caller: w.bob, Subject: "gamma", Channel: vezechat.ChannelChat, Body: "a drive"})
 	w.mustMove(w.staff, b.ID, vezechat.MoveHold)
+	if _, err := w.SetAgentStatus(ctx, vezechat.SetStatus{Caller: w.two, Status: vezechat.AgentOnline}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: tref(w.staff, c.ID), Assignee: w.two.UserID}); err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,8 @@ func (s *Store) MergeTicket(ctx context.Context, r vezechat.MergeTicket) (t veze
 	if r.Into == r.TicketID {
 		return t, vezechat.Errorf(vezechat.CodeBadRequest, "into: a ticket is not merged into itself")
 	}
+	s.hearFirst(ctx, r.TicketID)
+	s.hearFirst(ctx, r.Into)
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockBoth(ctx, tx, r.TicketID, r.Into); err != nil {
 			return err
@@ -78,8 +80,8 @@ func merge(ctx context.Context, gone, kept *work, r vezechat.MergeTicket) error 
 	if err := moveWatchers(ctx, kept.tx, gone.t.ID, kept.t.ID); err != nil {
 		return err
 	}
-	if k := &kept.t; !waiting.IsZero() && k.Status != vezechat.StatusSolved && (k.WaitingSince.IsZero() || waiting.Before(k.WaitingSince)) {
-		k.WaitingSince = waiting
+	if err := kept.inherit(waiting); err != nil {
+		return err
 	}
 	if other {
 		if err := kept.admit(ctx, gone.t.Requester); err != nil {
@@ -87,6 +89,24 @@ func merge(ctx context.Context, gone, kept *work, r vezechat.MergeTicket) error 
 		}
 	}
 	return kept.save(ctx)
+}
+
+// inherit has a ticket wait for an answer since when one waited that is merged into it: as if
+// its requester had written here.
+func (w *work) inherit(since time.Time) error {
+	if since.IsZero() {
+		return nil
+	}
+	now := w.at
+	w.at = since
+	err := w.move(vezechat.MoveMessage, vezechat.PartyRequester)
+	if w.at = now; err != nil {
+		return err
+	}
+	if w.t.WaitingSince.IsZero() || since.Before(w.t.WaitingSince) {
+		w.t.WaitingSince = since
+	}
+	return nil
 }
 
 const copyWatchers = `

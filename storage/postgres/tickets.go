@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -213,6 +214,7 @@ func (s *Store) MoveTicket(ctx context.Context, r vezechat.MoveTicket) (vezechat
 	if !r.Move.Chosen() {
 		return vezechat.Ticket{}, vezechat.Errorf(vezechat.CodeBadRequest, "move: want wait, hold, resume, solve, reopen or spam")
 	}
+	s.hearBefore(ctx, r.TicketID, r.Move)
 	return s.changeTicket(ctx, r.TicketRef, "moved", func(ctx context.Context, w *work) error {
 		return w.choose(ctx, r.Caller, r.Move, r.WakeAt)
 	})
@@ -280,7 +282,7 @@ func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
 }
 
 // mayHave refuses an assignee who cannot work on the ticket: its requester, a guest, and who is
-// no agent, but for the one who takes it: their token says that they are of the desk.
+// no agent that may reply, but for the one who takes it: their token says that they are of the desk.
 func (w *work) mayHave(ctx context.Context, to vezechat.UserID) error {
 	u, err := user(ctx, w.tx, vezechat.UserQuery{ID: to})
 	switch {
@@ -290,20 +292,23 @@ func (w *work) mayHave(ctx context.Context, to vezechat.UserID) error {
 		return err
 	case u.Guest || to == w.t.Requester:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: a ticket is not its requester's or a guest's to work on")
-	case to == w.actor: // a call of the desk
-		return nil
 	}
-	var agent bool
-	if err := w.tx.QueryRow(ctx, selectIsAgent, to).Scan(&agent); err != nil {
+	var status vezechat.AgentStatus
+	var replies bool
+	err = w.tx.QueryRow(ctx, selectStatus, to).Scan(&status, &replies)
+	switch {
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
 		return err
-	}
-	if !agent {
-		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: %s is no agent", u.Handle)
+	case w.t.Live && status == vezechat.AgentOffline: // it would be taken from them at once
+		return vezechat.Errorf(vezechat.CodeConflict, "assignee_id: %s is offline, and somebody waits in this chat", u.Handle)
+	case to == w.actor: // a call of the desk
+	case !replies:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: %s is no agent who may reply", u.Handle)
 	}
 	return nil
 }
 
-const selectIsAgent = `SELECT EXISTS (SELECT FROM agents WHERE user_id = $1)`
+const selectStatus = `SELECT status, can_reply FROM agents WHERE user_id = $1`
 
 // TransferTicket implements vezechat.TicketService.
 func (s *Store) TransferTicket(ctx context.Context, r vezechat.TransferTicket) (vezechat.Ticket, error) {
@@ -321,6 +326,15 @@ func (s *Store) TransferTicket(ctx context.Context, r vezechat.TransferTicket) (
 		}
 		return w.assign(ctx, r.Assignee)
 	})
+}
+
+func movesOf(list []vezechat.TicketAction) (moves []vezechat.Move) {
+	for i := range list {
+		if list[i].Do == vezechat.DoMove {
+			moves = append(moves, list[i].Move)
+		}
+	}
+	return moves
 }
 
 // do does what an action of a macro or of a bulk change says.
@@ -383,6 +397,7 @@ func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]veze
 	out := make([]vezechat.BulkResult, len(r.IDs))
 	for i, id := range r.IDs {
 		ref := vezechat.TicketRef{Caller: r.Caller, TicketID: id, Version: r.Version, Why: r.Why, Trace: r.Trace}
+		s.hearBefore(ctx, ref.TicketID, movesOf(r.Actions)...)
 		t, err := s.deskChange(ctx, ref, "updated", func(ctx context.Context, w *work) error { return w.doAll(ctx, r.Caller, r.Actions) })
 		out[i] = vezechat.BulkResult{ID: id, Version: t.Version, Status: t.Status}
 		if err != nil {

@@ -143,9 +143,9 @@ func (w *work) clockMove(m vezechat.Move, from vezechat.Status) {
 	case vezechat.MoveMessage:
 		switch from {
 		case vezechat.StatusPending, vezechat.StatusOnHold:
-			w.clock(sla.Resumed)
+			w.clockLate(sla.Resumed)
 		case vezechat.StatusSolved:
-			w.clock(sla.Reopened)
+			w.clockLate(sla.Reopened)
 		}
 		w.clock(sla.Wrote)
 	case vezechat.MoveSolve:
@@ -159,6 +159,13 @@ func (w *work) clockMove(m vezechat.Move, from vezechat.Status) {
 
 func (w *work) clock(k sla.Kind) {
 	w.happened = append(w.happened, sla.Event{Kind: k, At: w.at, Live: w.t.Live})
+}
+
+// clockLate is clock for what a message does that may have been said before the clocks stopped,
+// and is heard only now: they go on no earlier than from the last change, as their time until
+// then is counted.
+func (w *work) clockLate(k sla.Kind) {
+	w.happened = append(w.happened, sla.Event{Kind: k, At: atLeast(w.at, w.t.UpdatedAt), Live: w.t.Live})
 }
 
 // note puts something into the history that is not in the ticket's row, and makes
@@ -202,8 +209,11 @@ func (w *work) save(ctx context.Context) error {
 	if err := w.write(ctx, old); err != nil {
 		return err
 	}
-	if err := w.lockGuest(ctx); err != nil {
+	if err := w.lockRoom(ctx); err != nil {
 		return err
+	}
+	if !w.t.WakeAt.IsZero() && (w.before == nil || !w.before.WakeAt.Equal(w.t.WakeAt)) {
+		wakeAfter(w.tx, vezechat.WakeTimer, 0)
 	}
 	events := w.changed()
 	for i := range w.events {
