@@ -77,7 +77,7 @@ func TestServe_Tickets(t *testing.T) {
 	step("patch", got, err, got.Priority == prio && got.Version == 2)
 	got, err = w.AssignTicket(ctx, vezechat.AssignTicket{TicketRef: r, Assignee: w.staff.UserID})
 	step("assign", got, err, got.AssigneeHandle == "@staff")
-	if _, err := w.PutAgent(ctx, vezechat.PutAgent{Caller: w.boss, ID: w.boss.UserID, Capacity: 100}); err != nil {
+	if _, err := w.PutAgent(ctx, vezechat.PutAgent{Caller: w.boss, ID: w.boss.UserID, CanReply: true, Capacity: 100}); err != nil {
 		t.Fatal(err)
 	}
 	got, err = w.TransferTicket(ctx, vezechat.TransferTicket{TicketRef: r, Assignee: w.boss.UserID})
