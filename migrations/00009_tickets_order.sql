@@ -1,4 +1,4 @@
 -- +goose Up
--- Lists by what changed last, and by who waits longest, begin at the end of an index.
-CREATE INDEX tickets_updated ON tickets (updated_at DESC, id DESC);
+-- A list by who waits longest begins at the end of an index. One by the last change has none: it
+-- would be written with every change of a ticket, which takes a third of the time without it.
 CREATE INDEX tickets_waiting ON tickets (coalesce(waiting_since, 'infinity'), id);
