@@ -26,7 +26,7 @@ func (h *hub) storagePart() part {
 		if err := h.patiently(ctx, "migrate", func(ctx context.Context) error { return migrate(ctx, h.DatabaseURL) }); err != nil {
 			return err
 		}
-		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.Has, Wake: h.bus.Wake})
+		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.Has, Wake: h.bus.Wake, Notify: h.bus.Notice})
 		if err != nil {
 			return err
 		}
@@ -37,7 +37,7 @@ func (h *hub) storagePart() part {
 				return err
 			}
 		}
-		srv, err := svc.Serve(h.bus, "1.0.0", serviceWorkers, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store, Keys: store})
+		srv, err := svc.Serve(h.bus, "1.0.0", serviceWorkers, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store, Keys: store, Moderation: store})
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ var (
 	_ vezechat.DeskService    = Client{}
 	_ vezechat.SupportService = Client{}
 	_ vezechat.KeyService     = Client{}
+
+	_ vezechat.ModerationService = Client{}
 )
 
 // NewClient returns a Client on a bus.

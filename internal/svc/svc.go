@@ -27,6 +27,8 @@ type Services struct {
 	Desk     vezechat.DeskService
 	Support  vezechat.SupportService
 	Keys     vezechat.KeyService // optional: nil keeps none
+
+	Moderation vezechat.ModerationService // nil: not served
 }
 
 // Serve answers for the services with at most workers handlers at a time until
@@ -36,7 +38,11 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys)); err != nil {
+	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys))
+	if of.Moderation != nil {
+		err = errors.Join(err, serveModeration(s, of.Moderation))
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}

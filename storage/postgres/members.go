@@ -233,7 +233,7 @@ func (s *Store) RemoveMember(ctx context.Context, r vezechat.MemberChange) error
 		if err != nil {
 			return err
 		}
-		if err := s.mayRemove(a, r, m); err != nil || m.Role == vezechat.RoleNone {
+		if err := s.mayRemove(ctx, tx, a, r, m); err != nil || m.Role == vezechat.RoleNone {
 			return err
 		}
 		if err := keepsOwner(ctx, tx, r.RoomID, m); err != nil {
@@ -245,6 +245,10 @@ func (s *Store) RemoveMember(ctx context.Context, r vezechat.MemberChange) error
 		t := vezechat.EventMemberKicked
 		if r.UserID == r.Caller.UserID {
 			t = vezechat.EventMemberLeft
+		} else if err := audit(ctx, tx, &vezechat.AuditEntry{
+			At: s.now(), ActorID: r.Caller.UserID, Action: vezechat.ModKick, RoomID: r.RoomID, UserID: r.UserID, Before: vezechat.ModState{Role: m.Role},
+		}); err != nil {
+			return err
 		}
 		return emit(ctx, tx, []vezechat.Event{s.memberEvent(t, r, m)}, r.Trace)
 	})
@@ -254,7 +258,7 @@ func (s *Store) RemoveMember(ctx context.Context, r vezechat.MemberChange) error
 	return err
 }
 
-func (s *Store) mayRemove(a vezechat.Access, r vezechat.MemberChange, m vezechat.Member) error {
+func (s *Store) mayRemove(ctx context.Context, tx pgx.Tx, a vezechat.Access, r vezechat.MemberChange, m vezechat.Member) error {
 	if r.UserID == r.Caller.UserID {
 		switch a.Room.Kind {
 		case vezechat.KindDM:
@@ -267,8 +271,9 @@ func (s *Store) mayRemove(a vezechat.Access, r vezechat.MemberChange, m vezechat
 	if err := a.May(r.Caller, vezechat.ActionRemove, s.now()); err != nil {
 		return err
 	}
-	if !r.Caller.Staff() && m.Role.Rank() >= a.Role.Rank() {
-		return vezechat.Errorf(vezechat.CodeForbidden, "you may remove members of a lower role than yours")
+	_, target, err := standing(ctx, tx, r.UserID, r.RoomID)
+	if err != nil {
+		return err
 	}
-	return nil
+	return a.MayModerate(r.Caller, vezechat.ModKick, target)
 }

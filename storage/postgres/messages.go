@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"vezeuniqverse.com/vezechat"
 )
 
@@ -202,7 +204,8 @@ const insertReport = `
 INSERT INTO reports (room_id, message_id, reporter_id, reason) VALUES ($1, $2, $3, $4)
 ON CONFLICT (room_id, message_id, reporter_id) DO NOTHING`
 
-// Report implements vezechat.MessageService.
+// Report implements vezechat.MessageService. All complaints about a message are one case
+// for the moderators, until it is done.
 func (s *Store) Report(ctx context.Context, r vezechat.Report) error {
 	reason := strings.TrimSpace(r.Reason)
 	if len(reason) > 4*maxReason || len([]rune(reason)) > maxReason {
@@ -214,11 +217,16 @@ func (s *Store) Report(ctx context.Context, r vezechat.Report) error {
 			return err
 		}
 	}
-	if _, err := s.Message(ctx, r.MessageRef); err != nil {
+	m, err := s.Message(ctx, r.MessageRef)
+	if err != nil {
 		return err
 	}
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	_, err := s.pool.Exec(ctx, insertReport, r.RoomID, r.MessageID, r.Caller.UserID, reason)
-	return translate(err)
+	return s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, insertReport, r.RoomID, r.MessageID, r.Caller.UserID, reason)
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
+		}
+		_, err = openCase(ctx, tx, vezechat.ModCase{Kind: vezechat.CaseReport, RoomID: r.RoomID, MessageID: r.MessageID, UserID: m.UserID, OpenedAt: s.now()})
+		return err
+	})
 }

@@ -3,7 +3,24 @@ package postgres
 import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
 )
+
+// modMetrics count what moderators do.
+type modMetrics struct{ actions *prometheus.CounterVec }
+
+func newModMetrics(reg prometheus.Registerer) *modMetrics {
+	m := &modMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_moderation_actions_total", Help: "What moderators and guards have done, by kind.",
+	}, []string{"action"})}
+	if reg != nil {
+		reg.MustRegister(m.actions)
+	}
+	return m
+}
+
+func (m *modMetrics) acted(k vezechat.ModKind) { m.actions.WithLabelValues(string(k)).Inc() }
 
 // register adds the pool's figures, read when they are asked for.
 func register(reg prometheus.Registerer, pool *pgxpool.Pool) {

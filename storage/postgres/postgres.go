@@ -51,6 +51,10 @@ type Options struct {
 	// Wake tells routers that there is something to do, after it was committed. It
 	// must not block; nil: they find it when they look.
 	Wake func(vezechat.Wake)
+
+	// Notify tells edges what a moderator has done, after it was committed. It must not
+	// block; nil: they find it when they look.
+	Notify func(vezechat.ModNotice)
 }
 
 // Store is the hub's PostgreSQL. It is safe for concurrent use.
@@ -62,6 +66,8 @@ type Store struct {
 	now     func() time.Time
 	inLog   func(context.Context, string) (bool, error)
 	wake    func(vezechat.Wake)
+	notify  func(vezechat.ModNotice)
+	mods    *modMetrics
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
 	inbox   chan struct{} // likewise, in the inbox of tickets
@@ -76,6 +82,8 @@ var (
 	_ vezechat.TicketService  = (*Store)(nil)
 	_ vezechat.DeskService    = (*Store)(nil)
 	_ vezechat.KeyService     = (*Store)(nil)
+
+	_ vezechat.ModerationService = (*Store)(nil)
 )
 
 // Open prepares a Store; it does not connect, so that a hub may start before its
@@ -102,6 +110,8 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		now:     o.Now,
 		inLog:   o.InLog,
 		wake:    o.Wake,
+		notify:  o.Notify,
+		mods:    newModMetrics(o.Registerer),
 		outbox:  make(chan struct{}, 1),
 		inbox:   make(chan struct{}, 1),
 	}
@@ -113,6 +123,9 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	}
 	if s.wake == nil {
 		s.wake = func(vezechat.Wake) {}
+	}
+	if s.notify == nil {
+		s.notify = func(vezechat.ModNotice) {}
 	}
 	s.stored = newWatermark(s.readPosition)
 	register(o.Registerer, pool)
@@ -174,6 +187,9 @@ func (s *Store) inTx(ctx context.Context, fn func(context.Context, pgx.Tx) error
 		for w := range c.wakes {
 			s.wake(w)
 		}
+		for _, n := range c.notices {
+			s.notify(n)
+		}
 	}
 	return translate(err)
 }
@@ -181,13 +197,21 @@ func (s *Store) inTx(ctx context.Context, fn func(context.Context, pgx.Tx) error
 // committing is a transaction with whom to wake after it.
 type committing struct {
 	pgx.Tx
-	wakes map[vezechat.Wake]bool
+	wakes   map[vezechat.Wake]bool
+	notices []vezechat.ModNotice
 }
 
 // wakeAfter wakes routers when a transaction of inTx is committed.
 func wakeAfter(tx pgx.Tx, kind vezechat.WakeKind, id int64) {
 	if c, ok := tx.(*committing); ok {
 		c.wakes[vezechat.Wake{Kind: kind, ID: id}] = true
+	}
+}
+
+// noticeAfter tells edges when a transaction of inTx is committed.
+func noticeAfter(tx pgx.Tx, n vezechat.ModNotice) {
+	if c, ok := tx.(*committing); ok {
+		c.notices = append(c.notices, n)
 	}
 }
 

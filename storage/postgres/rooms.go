@@ -15,9 +15,6 @@ import (
 // maxKey is the most bytes of an idempotency key.
 const maxKey = 255
 
-// maxSlowMode is the widest spacing of a room's messages, in seconds.
-const maxSlowMode = 6 * 60 * 60
-
 // CreateRoom implements vezechat.RoomService.
 func (s *Store) CreateRoom(ctx context.Context, r vezechat.CreateRoom) (vezechat.Room, error) {
 	if err := checkCreate(r); err != nil {
@@ -221,10 +218,14 @@ func (s *Store) UpdateRoom(ctx context.Context, r vezechat.UpdateRoom) (vezechat
 	}
 	var room vezechat.Room
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		if _, err := s.lock(ctx, tx, r.RoomRef, vezechat.ActionModify); err != nil {
+		was, err := s.lock(ctx, tx, r.RoomRef, vezechat.ActionModify)
+		if err != nil {
 			return err
 		}
 		if err := updateRoom(ctx, tx, r, name); err != nil {
+			return err
+		}
+		if err := s.auditUpdate(ctx, tx, r, was.Room); err != nil {
 			return err
 		}
 		a, err := access(ctx, tx, selectAccess, r.Caller, r.RoomID)
@@ -244,6 +245,30 @@ func (s *Store) UpdateRoom(ctx context.Context, r vezechat.UpdateRoom) (vezechat
 	return room, nil
 }
 
+// auditUpdate writes what an update does of what moderators do otherwise.
+func (s *Store) auditUpdate(ctx context.Context, tx pgx.Tx, r vezechat.UpdateRoom, was vezechat.Room) error {
+	slow, locked := was.SlowMode, was.Locked
+	e := vezechat.AuditEntry{At: s.now(), ActorID: r.Caller.UserID, RoomID: r.RoomID}
+	if r.SlowMode != nil && *r.SlowMode != slow {
+		slow = *r.SlowMode
+		e.Action = vezechat.ModSlowMode
+		e.Before, e.After = roomStates(was, slow, locked)
+		if err := audit(ctx, tx, &e); err != nil {
+			return err
+		}
+		was.SlowMode = slow
+	}
+	if r.Locked != nil && *r.Locked != locked {
+		e.Action = vezechat.ModUnlock
+		if *r.Locked {
+			e.Action = vezechat.ModLock
+		}
+		e.Before, e.After = roomStates(was, slow, *r.Locked)
+		return audit(ctx, tx, &e)
+	}
+	return nil
+}
+
 func checkUpdate(r vezechat.UpdateRoom) (name *names.Name, err error) {
 	if r.Name != nil {
 		n, err := names.Room(*r.Name)
@@ -252,8 +277,8 @@ func checkUpdate(r vezechat.UpdateRoom) (name *names.Name, err error) {
 		}
 		name = &n
 	}
-	if r.SlowMode != nil && (*r.SlowMode < 0 || *r.SlowMode > maxSlowMode) {
-		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "slow mode is 0 to %d seconds", maxSlowMode)
+	if r.SlowMode != nil && (*r.SlowMode < 0 || *r.SlowMode > vezechat.MaxSlowMode) {
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "slow mode is 0 to %d seconds", vezechat.MaxSlowMode)
 	}
 	if r.Meta != nil {
 		return name, checkMeta(*r.Meta)

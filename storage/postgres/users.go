@@ -44,22 +44,35 @@ func (s *Store) EnsureUser(ctx context.Context, id vezechat.Identity) (vezechat.
 const selectIdentity = `
 SELECT ` + userColumns + ` FROM users WHERE issuer = $1 AND subject = $2`
 
-const updateEmail = `
-UPDATE users SET email = $3, email_verified = $4 WHERE issuer = $1 AND subject = $2
+const selectIdentityStanding = `
+SELECT ` + userColumns + `, standing, standing < $3 OR standing_at < now() - interval '12 hours'
+FROM users WHERE issuer = $1 AND subject = $2`
+
+const updateIdentity = `
+UPDATE users SET email = $3, email_verified = $4, standing = $5, standing_at = now() WHERE issuer = $1 AND subject = $2
 RETURNING ` + userColumns
 
-// knownUser writes only when something changed: it is called at each sign-in.
-func (s *Store) knownUser(ctx context.Context, id vezechat.Identity) (vezechat.User, error) {
-	u, err := scanUser(s.pool.QueryRow(ctx, selectIdentity, id.Issuer, id.Subject))
-	if err != nil || u.Email == id.Email && u.EmailVerified == id.EmailVerified {
+// knownUser writes only when something changed: it is called at each sign-in. Standing
+// rises at once and sinks when nothing has shown it for as long as a session lasts:
+// moderators play with lesser tokens, too.
+func (s *Store) knownUser(ctx context.Context, id vezechat.Identity) (u vezechat.User, err error) {
+	var stands, shown vezechat.Standing
+	var moves bool
+	shown = id.Scopes.Standing()
+	err = s.pool.QueryRow(ctx, selectIdentityStanding, id.Issuer, id.Subject, shown).
+		Scan(&u.ID, &u.Handle, &u.Email, &u.EmailVerified, &u.Guest, &u.CreatedAt, &stands, &moves)
+	if err != nil || u.Email == id.Email && u.EmailVerified == id.EmailVerified && (!moves || stands == shown && shown == vezechat.StandingNone) {
 		return u, err
 	}
-	return scanUser(s.pool.QueryRow(ctx, updateEmail, id.Issuer, id.Subject, id.Email, id.EmailVerified))
+	if !moves {
+		shown = stands
+	}
+	return scanUser(s.pool.QueryRow(ctx, updateIdentity, id.Issuer, id.Subject, id.Email, id.EmailVerified, shown))
 }
 
 const insertUser = `
-INSERT INTO users (issuer, subject, handle, handle_key, handle_look, email, email_verified)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO users (issuer, subject, handle, handle_key, handle_look, email, email_verified, standing)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING
 RETURNING ` + userColumns
 
@@ -72,7 +85,7 @@ func (s *Store) newUser(ctx context.Context, id vezechat.Identity, handle names.
 		if n > 0 {
 			h = names.Numbered(handle, handleNumber(n))
 		}
-		u, err := scanUser(s.pool.QueryRow(ctx, insertUser, id.Issuer, id.Subject, h.Text, h.Key, h.Look, id.Email, id.EmailVerified))
+		u, err := scanUser(s.pool.QueryRow(ctx, insertUser, id.Issuer, id.Subject, h.Text, h.Key, h.Look, id.Email, id.EmailVerified, id.Scopes.Standing()))
 		if errors.Is(err, pgx.ErrNoRows) {
 			u, err = s.knownUser(ctx, id)
 		}
