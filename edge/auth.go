@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,8 +33,8 @@ type Session struct {
 
 // Identify tells who asks: by the Authorization header, else by the session
 // cookie. A bad token is an error even when the cookie is good.
-// CodeUnauthorized: by neither. CodeUnavailable: the issuer's keys or the user
-// service are away.
+// CodeUnauthorized: by neither. CodeForbidden: they are banned. CodeUnavailable: the
+// issuer's keys or the user service are away.
 func (e *Edge) Identify(c *fiber.Ctx) (Session, error) {
 	if s, ok := c.Locals(localSession).(Session); ok {
 		return s, nil
@@ -59,7 +60,7 @@ func (e *Edge) identify(c *fiber.Ctx) (Session, error) {
 		if err != nil {
 			return Session{}, err
 		}
-		return e.sessionOf(sealed), nil
+		return e.admitted(e.sessionOf(sealed))
 	}
 	cookie := c.Cookies(cookieGuest)
 	if cookie == "" {
@@ -69,7 +70,13 @@ func (e *Edge) identify(c *fiber.Ctx) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	return e.sessionOf(sealed), nil
+	return e.admitted(e.sessionOf(sealed))
+}
+
+// admitted refuses who is banned from the whole hub. They may still sign out: the
+// session comes with the refusal.
+func (e *Edge) admitted(s Session) (Session, error) {
+	return s, e.cfg.Sanctions.Check(s.Caller.UserID)
 }
 
 func (e *Edge) sessionOf(s identity.Session) Session {
@@ -95,7 +102,7 @@ func (e *Edge) Authenticate(ctx context.Context, token string) (Session, error) 
 		}
 		s := e.sessionOf(sealed)
 		s.Cookie, s.CSRF = false, "" // it came by no cookie
-		return s, nil
+		return e.admitted(s)
 	}
 	id, err := e.cfg.Verifier.Verify(ctx, token)
 	if err != nil {
@@ -105,7 +112,7 @@ func (e *Edge) Authenticate(ctx context.Context, token string) (Session, error) 
 	if err != nil {
 		return Session{}, err
 	}
-	return Session{Caller: vezechat.Caller{UserID: u.ID, Handle: u.Handle, Scopes: id.Scopes}, ExpiresAt: id.ExpiresAt}, nil
+	return e.admitted(Session{Caller: vezechat.Caller{UserID: u.ID, Handle: u.Handle, Scopes: id.Scopes}, ExpiresAt: id.ExpiresAt})
 }
 
 // OriginAllowed reports whether a browser's request comes from a page of ours or
@@ -175,7 +182,7 @@ func (e *Edge) scoped(h handler, write bool) fiber.Handler {
 func (e *Edge) signedIn(h handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		s, err := e.Identify(c)
-		if err != nil {
+		if _, out := errors.AsType[*bannedError](err); err != nil && !(out && c.Route().Path == "/auth/signout") {
 			return err
 		}
 		if err := guestMay(c, s); err != nil {
@@ -255,6 +262,9 @@ func (e *Edge) begin(c *fiber.Ctx, claims identity.Claims) (Session, error) {
 		return Session{}, err
 	}
 	u, err := e.people.ensure(c.UserContext(), id)
+	if err == nil {
+		err = e.cfg.Sanctions.Check(u.ID)
+	}
 	if err != nil {
 		return Session{}, err
 	}

@@ -51,7 +51,7 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	d.store, err = postgres.Open(t.Context(), pgtest.URL(t), postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake})
 	must(t, err)
 	t.Cleanup(d.store.Close)
-	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store})
+	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Moderation: d.store})
 	must(t, err)
 	t.Cleanup(s.Close)
 	d.runs(t)
@@ -68,9 +68,9 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 
 func (d *deskWorld) configure(c *edge.Config) {
 	client := svc.NewClient(d.bus)
-	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys = client, client, client, client, client, client, client
+	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Moderation = client, client, client, client, client, client, client, client
 	c.Poster = edge.NewPoster(edge.PosterConfig{
-		Log: d.bus, Rooms: client, Messages: client, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: d.limit,
+		Log: d.bus, Rooms: client, Messages: client, Moderation: client, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: d.limit,
 	})
 	if d.live {
 		d.sock = hub.New(hub.Config{

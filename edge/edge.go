@@ -55,6 +55,9 @@ type Config struct {
 	Desk     vezechat.DeskService
 	Support  vezechat.SupportService
 	Keys     vezechat.KeyService // optional: nil takes no keys of games and bots
+
+	Moderation vezechat.ModerationService
+
 	Poster   *Poster
 	Verifier identity.Verifier
 	Sessions *identity.Sessions
@@ -79,6 +82,7 @@ type Config struct {
 	Hub            *hub.Hub                                // optional: nil serves no sockets
 	Node           string                                  // optional: this process, where agents are on duty
 	Door           DoorLimits                              // optional: what one address and one user may do; zero: anything
+	Sanctions      *Sanctions                              // optional: who is banned or muted on the whole hub; nil: nobody
 	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s

@@ -12,6 +12,8 @@ import (
 
 // fakeHub is the services and the log in memory, applied at once.
 type fakeHub struct {
+	vezechat.ModerationService // but for Act
+
 	now func() time.Time
 
 	mu       sync.Mutex // guards all below
@@ -430,6 +432,19 @@ func (h *fakeHub) Append(_ context.Context, e vezechat.Entry) (vezechat.Ack, err
 	h.events = append(h.events, ev)
 	h.apply(ev, h.seq)
 	return vezechat.Ack{Seq: h.seq}, nil
+}
+
+// Act deletes a message, as storage's outbox would; moderation itself has the real ones
+// in its tests.
+func (h *fakeHub) Act(ctx context.Context, a vezechat.ModAct) (vezechat.ModResult, error) {
+	h.mu.Lock()
+	room := h.rooms[a.RoomID-1]
+	i := slices.IndexFunc(room.messages, func(m *vezechat.Message) bool { return m.ID == a.MessageID })
+	m := *room.messages[i]
+	h.mu.Unlock()
+	e := vezechat.Event{Type: vezechat.EventMessageDeleted, RoomID: a.RoomID, MessageID: a.MessageID, UserID: m.UserID, Handle: m.Handle, By: a.Caller.UserID, At: h.now()}
+	ack, err := h.Append(ctx, vezechat.Entry{Subject: vezechat.RoomSubject(a.RoomID), ID: "act-" + a.MessageID.String(), Payload: vezechat.AppendEvent(nil, &e)})
+	return vezechat.ModResult{Changed: !ack.Duplicate}, err
 }
 
 func (h *fakeHub) apply(ev vezechat.Event, seq vezechat.Seq) {

@@ -137,6 +137,9 @@ func (e *Edge) welcome(c *fiber.Ctx, g signin.Grant, session string, until time.
 		return Session{}, vezechat.Errorf(vezechat.CodeForbidden, "your account may not use this hub: it lacks the scope %s", vezechat.ScopeChatRead)
 	}
 	u, err := e.people.ensure(c.UserContext(), g.Identity)
+	if err == nil {
+		err = e.cfg.Sanctions.Check(u.ID)
+	}
 	if err != nil {
 		return Session{}, err
 	}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -71,5 +72,5 @@ func personKey(id vezechat.Identity) string {
 	if id.EmailVerified {
 		verified = "1"
 	}
-	return strings.Join([]string{id.Issuer, id.Subject, id.Email, verified, id.Handle}, "\x00")
+	return strings.Join([]string{id.Issuer, id.Subject, id.Email, verified, id.Handle, strconv.Itoa(int(id.Scopes.Standing()))}, "\x00")
 }

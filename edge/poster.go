@@ -31,6 +31,8 @@ type PosterConfig struct {
 	Log        vezechat.Log
 	Rooms      vezechat.RoomService
 	Messages   vezechat.MessageService
+	Moderation vezechat.ModerationService // deletes others' messages
+	Sanctions  *Sanctions                 // optional: who is banned or muted on the whole hub; nil: nobody
 	Limits     Limits
 	Now        func() time.Time
 	Registerer prometheus.Registerer
@@ -63,7 +65,7 @@ type Send struct {
 // is no message to reply to. CodeSlowMode: the room spaces messages out.
 func (p *Poster) Send(ctx context.Context, s Send) (vezechat.Ack, error) {
 	now := p.cfg.Now()
-	if err := s.Access.May(s.Caller, vezechat.ActionPost, now); err != nil {
+	if err := p.may(s.Access, s.Caller, vezechat.ActionPost, now); err != nil {
 		return vezechat.Ack{}, err
 	}
 	text, err := vezechat.CheckText(s.Text)
@@ -145,6 +147,14 @@ type Change struct {
 	Trace     vezechat.Trace
 }
 
+// may is Access.May, with what holds on the whole hub: of who is spoken for, too.
+func (p *Poster) may(a vezechat.Access, c vezechat.Caller, act vezechat.Action, now time.Time) error {
+	if err := p.cfg.Sanctions.Check(c.UserID); err != nil {
+		return err
+	}
+	return p.cfg.Sanctions.Under(a, c.UserID).May(c, act, now)
+}
+
 // Edit replaces a message's text. CodeForbidden: it is another's.
 // CodeConflict: it is deleted or hidden.
 func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack, error) {
@@ -164,8 +174,9 @@ func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack,
 	return p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageEdited, Text: text})
 }
 
-// Delete takes a message's text away: one's own, or another's with ActionAmend.
-// A message that is deleted already stays so: the Ack is then zero.
+// Delete takes a message's text away: one's own, or another's as a moderator, which is
+// audited. A message that is deleted already stays so. The Ack of what was not appended
+// here is zero.
 func (p *Poster) Delete(ctx context.Context, c Change) (vezechat.Ack, error) {
 	m, err := p.message(ctx, c, vezechat.ActionSee)
 	if err != nil {
@@ -177,11 +188,13 @@ func (p *Poster) Delete(ctx context.Context, c Change) (vezechat.Ack, error) {
 	if m.Deleted {
 		return vezechat.Ack{Duplicate: true}, nil
 	}
-	e := vezechat.Event{Type: vezechat.EventMessageDeleted}
 	if m.UserID != c.Caller.UserID {
-		e.UserID, e.Handle, e.By = m.UserID, m.Handle, c.Caller.UserID
+		_, err := p.cfg.Moderation.Act(ctx, vezechat.ModAct{
+			Caller: c.Caller, Kind: vezechat.ModDelete, RoomID: c.Access.Room.ID, MessageID: c.MessageID, Trace: c.Trace,
+		})
+		return vezechat.Ack{}, err
 	}
-	return p.change(ctx, c, e)
+	return p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageDeleted})
 }
 
 // mayDelete lets authors delete while they are muted, not in an archived room.
@@ -237,7 +250,7 @@ func (p *Poster) Read(ctx context.Context, c vezechat.Caller, acc vezechat.Acces
 // post, and are not too fast. It tells nobody.
 func (p *Poster) Typing(c vezechat.Caller, acc vezechat.Access) error {
 	now := p.cfg.Now()
-	if err := acc.May(c, vezechat.ActionPost, now); err != nil {
+	if err := p.may(acc, c, vezechat.ActionPost, now); err != nil {
 		return err
 	}
 	return p.limit(c, acc, now)
@@ -255,7 +268,7 @@ func (p *Poster) Spend(c vezechat.Caller) error {
 // message checks and limits a change, and returns the message it is about.
 func (p *Poster) message(ctx context.Context, c Change, act vezechat.Action) (vezechat.Message, error) {
 	now := p.cfg.Now()
-	if err := c.Access.May(c.Caller, act, now); err != nil {
+	if err := p.may(c.Access, c.Caller, act, now); err != nil {
 		return vezechat.Message{}, err
 	}
 	if err := vezechat.CheckNonce(c.Nonce); err != nil {

@@ -26,7 +26,7 @@ type desk struct {
 func newDesk(l edge.Limits) *desk {
 	d := &desk{clock: &clock{at: start}, reg: prometheus.NewRegistry()}
 	d.hub = newFakeHub(d.clock.Now)
-	d.Poster = edge.NewPoster(edge.PosterConfig{Log: d.hub, Rooms: d.hub, Messages: d.hub, Limits: l, Now: d.clock.Now, Registerer: d.reg})
+	d.Poster = edge.NewPoster(edge.PosterConfig{Log: d.hub, Rooms: d.hub, Messages: d.hub, Moderation: d.hub, Limits: l, Now: d.clock.Now, Registerer: d.reg})
 	return d
 }
 

@@ -65,6 +65,7 @@ type problem struct {
 	Code         vezechat.Code `json:"code"`
 	RequestID    string        `json:"request_id,omitempty"`
 	RetryAfterMS int64         `json:"retry_after_ms,omitempty"`
+	HeldID       int64         `json:"held_id,omitempty"`
 
 	// Messages are what was said meanwhile, when that is the conflict.
 	Messages []vezechat.Message `json:"messages,omitempty"`
@@ -170,7 +171,7 @@ func (e *Edge) failProblem(c *fiber.Ctx, st int, err *vezechat.Error, missed []v
 	id, _ := c.Locals(localID).(string)
 	b, merr := json.Marshal(problem{
 		Type: "about:blank", Title: http.StatusText(st), Status: st, Detail: err.Message, Code: err.Code,
-		RequestID: id, RetryAfterMS: err.RetryAfter.Milliseconds(), Messages: missed,
+		RequestID: id, RetryAfterMS: err.RetryAfter.Milliseconds(), HeldID: err.HeldID, Messages: missed,
 	})
 	if merr != nil {
 		return merr

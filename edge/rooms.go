@@ -25,6 +25,7 @@ func (e *Edge) access(c *fiber.Ctx, s Session, act vezechat.Action) (vezechat.Ac
 	if err != nil {
 		return vezechat.Access{}, err
 	}
+	acc = e.cfg.Sanctions.Under(acc, s.Caller.UserID)
 	return acc, acc.May(s.Caller, act, e.cfg.Now())
 }
 

@@ -20,6 +20,7 @@ func (e *Edge) routes() {
 	e.deskRoutes()
 	e.supportRoutes()
 	e.keyRoutes()
+	e.moderationRoutes()
 	e.authRoutes()
 	e.socketRoutes()
 }

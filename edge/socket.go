@@ -23,6 +23,7 @@ const (
 	maxRefusals    = 50              // refusals in a row after which a client is sent away
 	lateSpread     = 5 * time.Second // over which those come back who came during a drain
 	subprotocol    = "veze.v1"
+	maxCloseReason = 100 // bytes, of the 123 of RFC 6455 §5.5
 )
 
 // localStart is where the upgrade leaves what it learned for the socket.
@@ -35,6 +36,7 @@ type start struct {
 	leave   func() // gives back its place among those of its address
 	join    *wire.JoinRoom
 	trace   vezechat.Trace
+	banned  string // why they are; empty: they are not
 }
 
 // socketRoutes adds the upgrade.
@@ -105,6 +107,10 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 func (e *Edge) start(c *fiber.Ctx) (*start, error) {
 	st := &start{trace: TraceOf(c), address: e.clientIP(c)}
 	s, err := e.Identify(c)
+	if b, ok := errors.AsType[*bannedError](err); ok { // a browser learns of a close code, not of a status
+		st.banned = b.err.Message
+		return st, nil
+	}
 	switch {
 	case err == nil && s.Cookie && !e.OriginAllowed(c):
 		return nil, vezechat.Errorf(vezechat.CodeForbidden, "the socket comes from another site")
@@ -162,6 +168,11 @@ func (e *Edge) gone(src *source) {
 // the client was sent away.
 func (e *Edge) greet(src *source, st *start) *hub.Conn {
 	w := hub.NewNetWriter(src.conn)
+	if st.banned != "" {
+		e.metrics.rejected.WithLabelValues(wire.CloseBanned.String()).Inc()
+		dismiss(src, w, wire.CloseBanned)
+		return nil
+	}
 	if st.session == nil {
 		s, code := e.firstFrame(src, w)
 		if s == nil {
@@ -181,7 +192,17 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 	e.keyring.attach(hc, st.session.Caller.Key)
 	e.door.seat(hc, user.ID, st.address)
 	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
+	if err := e.cfg.Sanctions.Check(user.ID); err != nil { // banned while the socket opened, before the hub knew it
+		e.dismissBanned(hc, err)
+	}
 	return hc
+}
+
+// dismissBanned closes a socket when the refusal is a ban.
+func (e *Edge) dismissBanned(hc *hub.Conn, err error) {
+	if b, ok := errors.AsType[*bannedError](err); ok {
+		hc.Close(wire.CloseBanned, vezechat.Clip(b.err.Message, maxCloseReason))
+	}
 }
 
 // talk hands what the client says to the conversation until the socket ends.
@@ -279,6 +300,9 @@ func (e *Edge) admit(token string) (*Session, wire.CloseCode) {
 	ctx, cancel := context.WithTimeout(e.base, requestTimeout)
 	defer cancel()
 	s, err := e.Authenticate(ctx, token)
+	if _, ok := errors.AsType[*bannedError](err); ok {
+		return nil, wire.CloseBanned
+	}
 	switch vezechat.CodeOf(err) {
 	case "":
 		return &s, 0

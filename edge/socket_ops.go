@@ -154,6 +154,7 @@ func (s *socket) do(ctx context.Context, req *wire.Request) {
 func (s *socket) refresh(ctx context.Context, req *wire.Request) error {
 	next, err := s.e.Authenticate(ctx, req.Token)
 	if err != nil {
+		s.e.dismissBanned(s.hc, err)
 		return err
 	}
 	if next.Caller.UserID != s.caller.UserID {

@@ -54,7 +54,7 @@ func (sw *socketWorld) configure(c *edge.Config, change []func(settings)) {
 	sw.sock = hub.New(hc)
 	c.Hub = sw.sock
 	c.Poster = edge.NewPoster(edge.PosterConfig{
-		Log: storedLog{sw.bus, fake}, Rooms: fake, Messages: fake, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: limits,
+		Log: storedLog{sw.bus, fake}, Rooms: fake, Messages: fake, Moderation: fake, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: limits,
 	})
 }
 

@@ -114,12 +114,12 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	must(t, err)
 	w.sess = identity.NewSessions(box, time.Hour, w.clock.Now)
 	cfg := edge.Config{
-		Users: w.hub, Rooms: w.hub, Messages: w.hub, Tickets: noTickets{}, Desk: noDesk{}, Verifier: verifier, Sessions: w.sess, Pages: pages, Dev: w.dev,
+		Users: w.hub, Rooms: w.hub, Messages: w.hub, Tickets: noTickets{}, Desk: noDesk{}, Moderation: w.hub, Verifier: verifier, Sessions: w.sess, Pages: pages, Dev: w.dev,
 		Logger:     slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Registerer: w.reg, Gatherer: w.reg, Now: w.clock.Now, TrustedProxies: []string{"0.0.0.0"},
 	}
 	cfg.Poster = edge.NewPoster(edge.PosterConfig{
-		Log: w.hub, Rooms: w.hub, Messages: w.hub, Now: w.clock.Now, Registerer: w.reg,
+		Log: w.hub, Rooms: w.hub, Messages: w.hub, Moderation: w.hub, Now: w.clock.Now, Registerer: w.reg,
 		Limits: edge.Limits{User: edge.Rate{Every: time.Second, Burst: 50}, Room: edge.Rate{Every: time.Second, Burst: 30}, Max: 1000},
 	})
 	for _, f := range change {

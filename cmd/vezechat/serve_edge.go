@@ -65,7 +65,18 @@ func (h *hub) edgePart() part {
 			return err
 		}
 		defer stop()
-		e, err := h.newEdge(brake)
+		sanctions := edge.NewSanctions(h.sanctions())
+		unhear, err := h.bus.OnNotice(sanctions.Hear)
+		if err != nil {
+			return err
+		}
+		defer unhear()
+		if err := sanctions.Load(ctx); err != nil {
+			h.log.Warn("who is banned is not known yet: people are let in when storage has told", "err", err)
+		}
+		h.health.add("sanctions", true, func(context.Context) error { return sanctions.Ready() })
+		defer inBackground(ctx, sanctions.Run)()
+		e, err := h.newEdge(brake, sanctions)
 		if err != nil {
 			return err
 		}
@@ -78,7 +89,24 @@ func (h *hub) edgePart() part {
 	}}
 }
 
-func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
+// sanctions is what an edge does about what moderators do.
+func (h *hub) sanctions() edge.SanctionsConfig {
+	return edge.SanctionsConfig{
+		Moderation: svc.NewClient(h.bus), Now: time.Now, Log: h.log, Registerer: h.reg,
+		OnBan:  func(user vezechat.UserID, why string) { edge.CloseBanned(h.rooms, user, why) },
+		OnHeld: func(held vezechat.Held) { edge.TellHeld(h.rooms, held) },
+	}
+}
+
+// inBackground runs fn until the function that it returns is called, which waits for it.
+func inBackground(ctx context.Context, fn func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { fn(ctx) })
+	return func() { cancel(); wg.Wait() }
+}
+
+func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, error) {
 	who, err := h.identities()
 	if err != nil {
 		return nil, err
@@ -89,10 +117,11 @@ func (h *hub) newEdge(log vezechat.Log) (*edge.Edge, error) {
 	}
 	client := svc.NewClient(h.bus)
 	poster := edge.NewPoster(edge.PosterConfig{
-		Log: log, Rooms: client, Messages: client, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
+		Log: log, Rooms: client, Messages: client, Moderation: client, Sanctions: sanctions, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
 	})
 	cfg := edge.Config{
 		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Poster: poster, Pages: pages,
+		Moderation: client, Sanctions: sanctions,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),

@@ -57,6 +57,9 @@ func appendError(b []byte, e *vezechat.Error) []byte {
 	if e.RetryAfter > 0 {
 		b = strconv.AppendInt(append(b, `,"retry_after_ms":`...), max(1, e.RetryAfter.Milliseconds()), 10)
 	}
+	if e.HeldID > 0 {
+		b = strconv.AppendInt(append(b, `,"held_id":`...), e.HeldID, 10)
+	}
 	return b
 }
 
@@ -85,6 +88,18 @@ func Lag(room vezechat.RoomID, head vezechat.Seq) []byte {
 func Bye(reason string, after time.Duration) []byte {
 	b := vezechat.AppendJSONString([]byte(`{"type":"bye","reason":`), reason)
 	b = strconv.AppendInt(append(b, `,"reconnect_after_ms":`...), after.Milliseconds(), 10)
+	return append(b, '}')
+}
+
+// Held tells the author of a held message what a moderator has decided. The text is not
+// in it: the author has it, and others may look at the screen.
+func Held(h vezechat.Held) []byte {
+	b := strconv.AppendInt([]byte(`{"type":"held","held_id":`), h.ID, 10)
+	b = strconv.AppendInt(append(b, `,"room_id":`...), int64(h.RoomID), 10)
+	b = vezechat.AppendJSONString(append(b, `,"state":`...), h.State)
+	if h.Reason != "" {
+		b = vezechat.AppendJSONString(append(b, `,"reason":`...), h.Reason)
+	}
 	return append(b, '}')
 }
 
