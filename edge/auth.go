@@ -93,7 +93,11 @@ func (e *Edge) sessionOf(s identity.Session) Session {
 // A key of a game or bot begins with [vezechat.KeyPrefix].
 func (e *Edge) Authenticate(ctx context.Context, token string) (Session, error) {
 	if strings.HasPrefix(token, vezechat.KeyPrefix) {
-		return e.keyring.session(ctx, token)
+		s, err := e.keyring.session(ctx, token)
+		if err != nil {
+			return s, err
+		}
+		return e.admitted(s)
 	}
 	if token != "" && !strings.Contains(token, ".") {
 		sealed, err := e.cfg.Sessions.ResumeGuest(token)

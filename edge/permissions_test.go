@@ -45,6 +45,7 @@ const (
 	accounts   = "ufyyyyyyyyy" // whoever has one
 	here       = "ufnyyynnnyn" // in the room, or an administrator
 	runs       = "ufnfyynnnyn" // the room
+	moderates  = "ufnfyynynyn" // the room, or the hub
 	owns       = "ufnffynnnyn"
 	askers     = "unnnnnynyyn" // about the ticket: its requester and the desk
 	asksNoPass = "ufnnnnynyyn" // the same, and no guest
@@ -196,6 +197,20 @@ var rules = []rule{
 	{"POST /calendars", `{"name":"{name}","zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`, 201, "uffffffffyf"},
 	{"PUT /calendars/{calendar}", `{"name":"{name}","zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`, 200, "uffffffffyf"},
 	{"DELETE /calendars/{calendar}", "", 204, "uffffffffyf"},
+
+	{"GET /moderation", "", 303, accounts},
+	{"GET /moderation/queue?room={room}", "", 200, moderates},
+	{"POST /moderation/actions", `{"action":"mute","room_id":{room},"user_id":{peer}}`, 200, moderates},
+	{"POST /moderation/actions", `{"action":"lock","room_id":{room}}`, 200, moderates},
+	{"POST /moderation/actions", `{"action":"hide","room_id":{room},"message_id":{message}}`, 200, moderates},
+	{"POST /moderation/actions", `{"action":"ban","user_id":{user}}`, 200, "uffffffyfyf"},
+	{"POST /moderation/actions", `{"action":"mute","room_id":{dm},"user_id":{peer}}`, 403, "ufnfnnnnnnn"},
+	{"GET /moderation/audit", "", 200, "uffffffyfyf"},
+	{"GET /moderation/audit?room={room}", "", 200, moderates},
+	{"GET /moderation/rules", "", 200, "uffffffyfyf"},
+	{"PUT /moderation/rules", `{"version":0,"rules":{"lists":[],"rooms":{},"spam":{"window":10},"links":{}}}`, 200, "uffffffffyf"},
+	{"GET /moderation/held", "", 200, accounts},
+	{"POST /moderation/appeals", `{"held_id":1,"text":"why?"}`, 404, "ufnnnnnnnnn"}, // there is none
 
 	{"GET /admin/keys", "", 200, "uffffffffyf"},
 	{"POST /admin/keys", `{"name":"{name}","handle":"bot","scopes":["chat.read"]}`, 201, "uffffffffyf"},

@@ -83,11 +83,19 @@ INSERT INTO api_keys (name, hint, hash, user_id, scopes, made_by, made_at, expir
 SELECT $1, $2, $3, $4, $5, $6, $7, $8
 WHERE (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL) < $9`
 
+// raiseStanding makes of who has a moderator's key a moderator whom moderators do not act
+// against. It stays when the key is revoked.
+const raiseStanding = `
+UPDATE users SET standing = greatest(standing, $2::smallint) WHERE id = $1`
+
 func (s *Store) makeKey(ctx context.Context, tx pgx.Tx, r vezechat.MakeKey, handle names.Name) (k vezechat.APIKey, err error) {
 	if _, err := tx.Exec(ctx, lockKeys); err != nil {
 		return k, err
 	}
 	bot, err := keyUser(ctx, tx, handle)
+	if err == nil {
+		_, err = tx.Exec(ctx, raiseStanding, bot.ID, r.Scopes.Standing())
+	}
 	if err != nil {
 		return k, err
 	}
@@ -109,7 +117,7 @@ func (s *Store) makeKey(ctx context.Context, tx pgx.Tx, r vezechat.MakeKey, hand
 func keyUser(ctx context.Context, tx pgx.Tx, handle names.Name) (vezechat.User, error) {
 	u, err := scanUser(tx.QueryRow(ctx, selectIdentity, keyIssuer, handle.Key))
 	if errors.Is(err, pgx.ErrNoRows) {
-		u, err = scanUser(tx.QueryRow(ctx, insertUser, keyIssuer, handle.Key, handle.Text, handle.Key, handle.Look, "", false))
+		u, err = scanUser(tx.QueryRow(ctx, insertUser, keyIssuer, handle.Key, handle.Text, handle.Key, handle.Look, "", false, vezechat.StandingNone))
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return u, vezechat.Errorf(vezechat.CodeConflict, "the handle %s, or one that looks like it, is somebody else's", handle.Text)
