@@ -7,7 +7,8 @@ import { $, $$, page } from "./ui.js";
 // page again and takes them over.
 
 const LEAST = 1500; // ms between two questions
-let timer = 0, asked = 0, asking = false;
+const UNTOLD = 12000; // and at most, where the hub does not tell
+let timer = 0, asked = 0, asking = false, again = false;
 
 // plain is what a part says, without what is new in each answer.
 const plain = (html) => html.replace(/name="nonce" value="[^"]*"/g, "").replace(/(<time[^>]*>)[^<]*/g, "$1");
@@ -37,8 +38,10 @@ function take(part, next) {
 
 async function ask() {
   timer = 0;
-  if (asking || document.visibilityState === "hidden") return;
+  if (document.visibilityState === "hidden") return;
+  if (asking) return void (again = true); // the answer may be older than what has happened
   asking = true;
+  again = false;
   asked = Date.now();
   try {
     const res = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin", signal: AbortSignal.timeout(15000) });
@@ -49,7 +52,10 @@ async function ask() {
       const next = doc.getElementById(part.id);
       if (next) take(part, next);
     }
-  } catch { /* away: it is asked again */ } finally { asking = false; }
+  } catch { /* away: it is asked again */ } finally {
+    asking = false;
+    if (again) refresh();
+  }
 }
 
 // refresh has the parts follow the hub soon; many calls are one question.
@@ -57,22 +63,34 @@ export function refresh() {
   if (!timer) timer = setTimeout(ask, Math.max(150, LEAST - (Date.now() - asked)));
 }
 
-// follow asks when the hub says that something has happened; where it does not tell,
-// and every so often anyway, it asks by itself.
+// follow asks when the hub says that something has happened. Where it does not tell, the
+// header says so, and it asks by itself; every so often it does anyway.
 export function follow(client, selectors, every = 60000) {
-  let told = true;
-  client.on("watching", ({ ok }) => { told = told && ok; refresh(); });
+  const untold = new Set();
+  client.on("watching", ({ ticket_id, topics, ok }) => {
+    const topic = ticket_id ?? topics[0], known = untold.has(topic);
+    if (ok) untold.delete(topic);
+    else untold.add(topic);
+    if (client.state === "online") say(untold.size > 0);
+    if (ok || !known) refresh();
+  });
   client.on("desk", refresh);
   client.on("board", refresh);
   for (const s of selectors) client.watch(s);
   let last = Date.now();
   setInterval(() => {
-    if (Date.now() - last < (told ? every : Math.min(every, 12000))) return;
+    if (Date.now() - last < (untold.size ? Math.min(every, UNTOLD) : every)) return;
     last = Date.now();
     refresh();
   }, 3000);
   document.addEventListener("visibilitychange", refresh);
   document.addEventListener("focusout", () => setTimeout(refresh, 0));
+}
+
+function say(untold) {
+  const box = $("#conn");
+  box.dataset.state = untold ? "asking" : "online";
+  $("span", box).textContent = untold ? `asks every ${UNTOLD / 1000} s` : "online";
 }
 
 // duty tells the hub that the agent is there as long as this page is open.

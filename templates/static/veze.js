@@ -36,10 +36,13 @@ export function socketURL(base = "", loc = location) {
   return (loc.protocol === "https:" ? "wss://" : "ws://") + loc.host + base + "/ws";
 }
 
+// topicOf names what a selector or a frame is about.
+const topicOf = (x) => x.ticket_id ?? x.topic ?? x.topics?.[0];
+
 export class VezeClient {
   #o; #on = new Map(); #rooms = new Map(); #refs = new Map(); #ref = 0;
   #ws = null; #state = "offline"; #want = false; #ready = false; #tries = 0; 
-  #timers = {}; #queue = []; #hint = 0; #epoch = ""; #busy = new Set(); #watches = [];
+  #timers = {}; #queue = []; #hint = 0; #epoch = ""; #busy = new Set(); #watches = new Map();
 
   // Options: base, url, user (keeps unsent texts apart), token (function, for
   // pages without a cookie), renew (function: the session has ended; false when it
@@ -111,15 +114,32 @@ export class VezeClient {
 
   // watch hears what happens to tickets and agents, or to one ticket, from now on:
   // on("desk") and on("board"). The selector is that of the protocol: {topics} or
-  // {ticket_id}. on("watching") says with ok whether the hub tells, after each
-  // connection anew: what happened in between is not told.
-  watch(selector) {
-    this.#watches.push(selector);
-    if (this.#ready) this.#sendWatch(selector);
+  // {ticket_id}. on("watching") says of each topic with ok whether the hub tells, and
+  // else with code why not: after each connection anew, when it has ended, and when
+  // something was not told. Each time the page has to be loaded again: what happened
+  // in between is not told.
+  watch({ topics = [], ticket_id }) {
+    for (const w of ticket_id ? [{ ticket_id }] : topics.map((t) => ({ topics: [t] }))) {
+      this.#watches.set(topicOf(w), w);
+      if (this.#ready) this.#sendWatch(w);
+    }
   }
 
-  #sendWatch(selector) {
-    this.request({ type: "watch", ...selector }).then(() => true, () => false).then((ok) => this.#emit("watching", { ...selector, ok }));
+  // #sendWatch asks; what may work later is asked again.
+  #sendWatch(w) {
+    this.request({ type: "watch", ...w }).then(() => this.#emit("watching", { ...w, ok: true }), (err) => {
+      this.#emit("watching", { ...w, ok: false, code: err.code });
+      if (!this.#ready || !RETRYABLE.has(err.code)) return; // else with the next connection
+      this.#timers["watch" + topicOf(w)] = setTimeout(() => this.#sendWatch(w), this.#later(err));
+    });
+  }
+
+  // #topic takes a frame about a topic that is not an event of it.
+  #topic(f) {
+    const w = this.#watches.get(topicOf(f));
+    if (!w) return;
+    if (f.type === "lag") this.#sendWatch(w); // this socket was too slow, and is not told any more
+    else this.#emit("watching", { ...w, ok: f.type === "reset", code: f.code });
   }
 
   // send queues a text and returns its nonce, or "" when the queue is full.
@@ -276,7 +296,8 @@ export class VezeClient {
       case "ok": return this.#ok(f);
       case "error": return this.#error(f);
       case "pong": return;
-      case "lag": return this.#repair(this.#rooms.get(f.room_id), true);
+      case "lag": return f.topic ? this.#topic(f) : this.#repair(this.#rooms.get(f.room_id), true);
+      case "reset": case "unwatched": return this.#topic(f);
       case "bye":
         this.#hint = Math.max(1, f.reconnect_after_ms || 0);
         this.#emit("bye", f);
@@ -297,7 +318,7 @@ export class VezeClient {
     this.#setState("online");
     this.#emit("hello", f);
     this.#sendJoins([...this.#rooms.values()]);
-    for (const selector of this.#watches) this.#sendWatch(selector);
+    for (const w of this.#watches.values()) this.#sendWatch(w);
     for (const room of new Set(this.#queue.map((q) => q.room_id))) this.#flush(room);
   }
 
@@ -345,9 +366,10 @@ export class VezeClient {
       this.#rooms.delete(r.id);
       return this.#emit("gone", { room_id: r.id, code: f.code, message: f.message });
     }
-    const wait = f.retry_after_ms || 1000 + this.#o.random() * 2000;
-    this.#timers["join" + r.id] = setTimeout(() => { if (this.#ready && this.#rooms.get(r.id) === r) this.#sendJoins([r]); }, wait);
+    this.#timers["join" + r.id] = setTimeout(() => { if (this.#ready && this.#rooms.get(r.id) === r) this.#sendJoins([r]); }, this.#later(f));
   }
+
+  #later(refusal) { return refusal.retry_after_ms || 1000 + this.#o.random() * 2000; }
 
   #answer(ref, value, err) {
     const p = this.#refs.get(ref);
