@@ -76,6 +76,24 @@ type TicketAction struct {
 	Value    CustomJSON `json:"value,omitempty"`
 }
 
+// MarshalJSON has an action say what it needs also when that is nobody or none, so that
+// what was answered can be sent again.
+func (a TicketAction) MarshalJSON() ([]byte, error) {
+	type plain TicketAction
+	v := struct {
+		plain
+		User  *UserID  `json:"user_id,omitempty"`
+		Queue *QueueID `json:"queue_id,omitempty"`
+	}{plain: plain(a)}
+	if a.Do == DoAssign || a.User != 0 {
+		v.User = &a.User
+	}
+	if a.Do == DoQueue || a.Queue != 0 {
+		v.Queue = &a.Queue
+	}
+	return json.Marshal(v)
+}
+
 // Validate returns nil when the action makes sense, else CodeBadRequest with what
 // does not.
 func (a *TicketAction) Validate() error {

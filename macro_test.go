@@ -1,6 +1,8 @@
 package vezechat_test
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +92,30 @@ func TestTicketAction_Validate(t *testing.T) {
 	}
 	if err := vezechat.CheckActions(many[1:]); err != nil {
 		t.Errorf("as many as there may be: %v", err)
+	}
+}
+
+// An action that gives a ticket to nobody says so, and is read back as what it was.
+func TestTicketAction_SaysNobody(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		a    vezechat.TicketAction
+		want string
+	}{
+		{vezechat.TicketAction{Do: vezechat.DoAssign}, `{"do":"assign","user_id":0}`},
+		{vezechat.TicketAction{Do: vezechat.DoAssign, User: 7}, `{"do":"assign","user_id":7}`},
+		{vezechat.TicketAction{Do: vezechat.DoQueue}, `{"do":"queue","queue_id":0}`},
+		{vezechat.TicketAction{Do: vezechat.DoTake}, `{"do":"take"}`},
+		{vezechat.TicketAction{Do: vezechat.DoField, Key: "ship", Value: vezechat.CustomJSON(`"x"`)}, `{"do":"field","key":"ship","value":"x"}`},
+	} {
+		b, err := json.Marshal(tt.a)
+		if err != nil || string(b) != tt.want {
+			t.Errorf("%s %v, want %s", b, err, tt.want)
+		}
+		var back vezechat.TicketAction
+		if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(back, tt.a) {
+			t.Errorf("%s: %+v %v", b, back, err)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func (e *Edge) setStatus(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.SetStatus{Caller: s.Caller, Status: vezechat.AgentStatus(p.String("status")), Trace: TraceOf(c)}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	a, err := e.cfg.Desk.SetAgentStatus(c.UserContext(), r)
@@ -64,7 +64,7 @@ func (e *Edge) putAgent(c *fiber.Ctx, s Session) error {
 		Capacity: int(p.Int("capacity", vezechat.DefaultCapacity, 0, vezechat.MaxCapacity)), Skills: p.Needs("skills"),
 	}
 	p.JSON("places", `a JSON list of {"queue_id","tier"}`, &r.Places)
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	a, err := e.cfg.Desk.PutAgent(c.UserContext(), r)
@@ -86,6 +86,9 @@ func (e *Edge) answerOffer(accept bool) handler {
 	return func(c *fiber.Ctx, s Session) error {
 		id, err := pathID(c, "offer", "offer")
 		if err != nil {
+			return err
+		}
+		if err := e.nothing(c); err != nil {
 			return err
 		}
 		t, err := e.cfg.Desk.AnswerOffer(c.UserContext(), vezechat.AnswerOffer{Caller: s.Caller, ID: id, Accept: accept, Trace: TraceOf(c)})

@@ -84,7 +84,11 @@ func (e *Edge) comment(notes bool) handler {
 		if err := m.Access.May(author.Caller, vezechat.ActionPost, e.cfg.Now()); err != nil {
 			return err
 		}
-		if p.Has("last_msg_seq") {
+		crossing := p.Has("last_msg_seq")
+		if err := p.Done(); err != nil {
+			return err
+		}
+		if crossing {
 			err := e.collides(c, p, ref, m.Nonce)
 			if missed := missedOf(err); missed != nil && !notes && wantsPage(c) && s.Caller.Desk() {
 				return e.crossedPage(c, s, m.Text, missed)

@@ -69,6 +69,15 @@ func (e *Edge) changeRef(c *fiber.Ctx, s Session) (vezechat.TicketRef, *params, 
 	return ref, p, p.Err()
 }
 
+// nothing refuses a body that says something, where nothing can be said.
+func (e *Edge) nothing(c *fiber.Ctx) error {
+	p, err := e.params(c)
+	if err != nil {
+		return err
+	}
+	return p.Done()
+}
+
 const maxVersion = 1<<31 - 1
 
 // shown is a ticket as who asks may see it.

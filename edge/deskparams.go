@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -13,7 +14,8 @@ import (
 // What the desk is told, besides what every command may be.
 
 // JSON reads a field of any form; in a form it is its JSON text. Nothing is read
-// when there is none.
+// when there is none. An object in it that has a field which into does not know is
+// refused by that field's name.
 func (p *params) JSON(name, want string, into any) {
 	js, s, ok := p.raw(name)
 	if !ok || js == nil && s == "" {
@@ -22,15 +24,64 @@ func (p *params) JSON(name, want string, into any) {
 	if js == nil {
 		js = json.RawMessage(s)
 	}
-	err := json.Unmarshal(js, into)
+	err := strictly(js, into)
 	var ve *vezechat.Error
 	switch {
 	case err == nil || p.err != nil:
+	case unknownField(err) != "":
+		p.err = vezechat.WrapError(vezechat.CodeBadRequest, err, "%s: %s is no field of it", name, unknownField(err))
 	case errors.As(err, &ve): // what a time or a date wants
 		p.err = vezechat.WrapError(vezechat.CodeBadRequest, err, "%s: %s", name, ve.Message)
 	default:
 		p.wrong(name, want)
 	}
+}
+
+// strictly is json.Unmarshal that knows all that it reads.
+func strictly(js []byte, into any) error {
+	if !json.Valid(js) {
+		return json.Unmarshal(js, into) // says where
+	}
+	dec := json.NewDecoder(bytes.NewReader(js))
+	dec.DisallowUnknownFields()
+	return dec.Decode(into)
+}
+
+// unknownField is the name, in quotes, of the field that strictly did not know; empty
+// when err says something else. The standard library has no type for it.
+func unknownField(err error) string {
+	name, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok {
+		return ""
+	}
+	return vezechat.Clip(name, 64)
+}
+
+// Actions returns what macros and bulk changes do. To whom, and to which queue, has to
+// be said: 0 is nobody and none, and what was misspelt must not be that.
+func (p *params) Actions(name string) []vezechat.TicketAction {
+	var said []struct {
+		vezechat.TicketAction
+		User  *vezechat.UserID  `json:"user_id"`
+		Queue *vezechat.QueueID `json:"queue_id"`
+	}
+	p.JSON(name, `a JSON list of {"do",…}`, &said)
+	out := make([]vezechat.TicketAction, len(said))
+	for i, a := range said {
+		switch {
+		case a.Do == vezechat.DoAssign && a.User == nil:
+			p.wrong(name, "user_id with assign; 0 is nobody")
+		case a.Do == vezechat.DoQueue && a.Queue == nil:
+			p.wrong(name, "queue_id with queue; 0 is none")
+		}
+		if out[i] = a.TicketAction; a.User != nil {
+			out[i].User = *a.User
+		}
+		if a.Queue != nil {
+			out[i].Queue = *a.Queue
+		}
+	}
+	return out
 }
 
 // Needs returns the skills that a ticket requires, or an agent has.

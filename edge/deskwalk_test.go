@@ -76,7 +76,7 @@ func (m *deskMaker) spoken() (ticket, message string) {
 // fill replaces a call's marks by what it makes for them; more are those of the caller's.
 func (m *deskMaker) fill(call, body string, more ...string) (string, string) {
 	m.t.Helper()
-	const named = `{"name":%q,"shared":true}`
+	const named = `{"name":%q}`
 	pairs := append(more, "{name}", m.name("Name"))
 	mark := func(mark string, fn func() string) {
 		if strings.Contains(call+body, mark) {
@@ -91,7 +91,7 @@ func (m *deskMaker) fill(call, body string, more ...string) (string, string) {
 	mark("{queue}", func() string { return m.made("/queues", named) })
 	mark("{skill}", func() string { return m.made("/skills", named) })
 	mark("{policy}", func() string { return m.made("/sla-policies", named) })
-	mark("{view}", func() string { return m.made("/views", named) })
+	mark("{view}", func() string { return m.made("/views", `{"name":%q,"shared":true}`) })
 	mark("{macro}", func() string { return m.made("/macros", `{"name":%q,"shared":true,"text":"Hello"}`) })
 	mark("{calendar}", func() string {
 		return m.made("/calendars", `{"name":%q,"zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`)

@@ -73,7 +73,7 @@ func (e *Edge) makeKey(c *fiber.Ctx, s Session) error {
 	if at := p.Time("expires_at"); !at.IsZero() {
 		r.ExpiresAt = &at
 	}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := vezechat.CheckNonce(r.Key); err != nil {

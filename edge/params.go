@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"iter"
+	"maps"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,11 +20,12 @@ import (
 // params are what a request says, whether as query parameters, as a form or as a
 // JSON object; a body's field wins over a query parameter of the same name.
 // Getters note the first field that has the wrong type: ask Err when all are
-// read. Fields that nobody asks for are ignored.
+// read. Fields that nobody asks for are ignored, unless Done is asked.
 type params struct {
-	text map[string][]string        // query and form
-	json map[string]json.RawMessage // body
-	err  error
+	text  map[string][]string        // query and form
+	json  map[string]json.RawMessage // body
+	asked map[string]bool            // fields that a getter looked for
+	err   error
 }
 
 // maxFields bounds the parameters of one request.
@@ -32,7 +35,7 @@ const maxFields = 2000
 // CodeBadRequest: the body is not what its Content-Type says, or of a type that
 // no command takes.
 func readParams(c *fiber.Ctx) (*params, error) {
-	p := &params{text: map[string][]string{}}
+	p := &params{text: map[string][]string{}, asked: map[string]bool{}}
 	n := 0
 	add := func(k, v []byte) {
 		if n++; n <= maxFields {
@@ -129,6 +132,22 @@ func readObject(body []byte) (map[string]json.RawMessage, error) {
 // Err is the first complaint of the getters.
 func (p *params) Err() error { return p.err }
 
+// Done is Err, and refuses a JSON body with a field that no getter has looked for: a
+// name that is misspelt would change nothing, or something else. Ask it when all are
+// read, and before anything is done. A form or a query may say more: browsers and
+// links do.
+func (p *params) Done() error {
+	if p.err != nil {
+		return p.err
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.json)) {
+		if !p.asked[name] {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "%q is no field of this", vezechat.Clip(name, 64))
+		}
+	}
+	return nil
+}
+
 func (p *params) wrong(name, want string) {
 	if p.err == nil {
 		p.err = vezechat.Errorf(vezechat.CodeBadRequest, "%s: want %s", name, want)
@@ -138,6 +157,7 @@ func (p *params) wrong(name, want string) {
 // raw returns a field's JSON, or its text: whichever there is. A JSON null is no
 // field.
 func (p *params) raw(name string) (js json.RawMessage, text string, ok bool) {
+	p.asked[name] = true
 	if js, ok := p.json[name]; ok {
 		if string(js) == "null" {
 			return nil, "", false
@@ -233,6 +253,7 @@ func (p *params) Object(name string) json.RawMessage {
 // Strings returns a list of texts: a JSON list, a field repeated, or one with
 // commas.
 func (p *params) Strings(name string) []string {
+	p.asked[name] = true
 	if js, ok := p.json[name]; ok && string(js) != "null" {
 		var list []string
 		if json.Unmarshal(js, &list) != nil {
@@ -253,6 +274,7 @@ func (p *params) Strings(name string) []string {
 
 // UserIDs returns a list of user ids, in the forms of Strings.
 func (p *params) UserIDs(name string, most int) []vezechat.UserID {
+	p.asked[name] = true
 	var texts []string
 	if js, ok := p.json[name]; ok && string(js) != "null" {
 		var list []json.RawMessage

@@ -152,7 +152,7 @@ var rules = []rule{
 	{"POST /tickets/bulk", `{"ids":[{ticket}],"actions":[{"do":"take"}]}`, 200, "ufffffffyyf"},
 
 	{"POST /tickets/{ticket}/links", `{"other_id":{other}}`, 200, staffs},
-	{"POST /tickets/{ticket}/fields", `{"field_none":"1"}`, 200, staffs},
+	{"POST /tickets/{ticket}/fields", `{"field_{field}":"1"}`, 200, staffs},
 	{"GET /inbox", "", 200, "ufffffffyyf"},
 	{"GET /support", "", 200, everybody},
 	{"POST /support", `{"text":"help"}`, 201, "ycyyyyyyyyy"},

@@ -63,6 +63,9 @@ func (k setting[T]) keep(c *fiber.Ctx, s Session, id int64) (v T, err error) {
 	if v, err = k.read(s, p); err != nil {
 		return v, err
 	}
+	if err := p.Done(); err != nil {
+		return v, err
+	}
 	if err := vezechat.CheckNonce(w.key); err != nil {
 		return v, err
 	}

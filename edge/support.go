@@ -93,7 +93,7 @@ func (e *Edge) openSupport(c *fiber.Ctx) error {
 	r := vezechat.OpenSupport{
 		Subject: p.String("subject"), Text: p.String("text"), Name: p.String("name"), Email: p.String("email"), Key: nonceOf(c, p), Trace: TraceOf(c),
 	}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := vezechat.CheckNonce(r.Key); err != nil {
@@ -184,7 +184,7 @@ func (e *Edge) leaveEmail(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.LeaveEmail{Caller: s.Caller, Email: p.String("email")}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := e.cfg.Poster.Spend(s.Caller); err != nil {

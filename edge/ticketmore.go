@@ -75,7 +75,7 @@ func (e *Edge) linkTicket(remove bool) handler {
 		if r.Kind == "" {
 			r.Kind = vezechat.LinkRelated
 		}
-		if err := p.Err(); err != nil {
+		if err := p.Done(); err != nil {
 			return err
 		}
 		if err := e.cfg.Tickets.LinkTicket(c.UserContext(), r); err != nil {
@@ -88,8 +88,11 @@ func (e *Edge) linkTicket(remove bool) handler {
 // watchTicket adds a watcher, or takes one away: an id, or "me".
 func (e *Edge) watchTicket(remove bool) handler {
 	return func(c *fiber.Ctx, s Session) error {
-		ref, _, err := e.changeRef(c, s)
+		ref, p, err := e.changeRef(c, s)
 		if err != nil {
+			return err
+		}
+		if err := p.Done(); err != nil {
 			return err
 		}
 		r := vezechat.WatchTicket{TicketRef: ref, UserID: s.Caller.UserID, Remove: remove}
@@ -111,7 +114,7 @@ func (e *Edge) attendTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.AttendTicket{TicketRef: ref, Mode: p.String("mode")}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	list, err := e.cfg.Tickets.AttendTicket(c.UserContext(), r)
@@ -131,7 +134,7 @@ func (e *Edge) addLink(c *fiber.Ctx, s Session) error {
 	if r.Kind == "" {
 		r.Kind = vezechat.LinkRelated
 	}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := e.cfg.Tickets.LinkTicket(c.UserContext(), r); err != nil {
@@ -167,7 +170,7 @@ func (e *Edge) setFields(c *fiber.Ctx, s Session) error {
 			custom[f.Key] = text
 		}
 	}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(custom)

@@ -17,6 +17,9 @@ func (e *Edge) assignTicket(c *fiber.Ctx, s Session) error {
 	if r.Assignee, err = e.someone(c, s, p, "assignee_id"); err != nil {
 		return err
 	}
+	if err := p.Done(); err != nil {
+		return err
+	}
 	if r.Assignee == 0 {
 		return vezechat.Errorf(vezechat.CodeBadRequest, "assignee_id: to whom? nobody is /unassign")
 	}
@@ -28,8 +31,11 @@ func (e *Edge) assignTicket(c *fiber.Ctx, s Session) error {
 }
 
 func (e *Edge) unassignTicket(c *fiber.Ctx, s Session) error {
-	ref, _, err := e.changeRef(c, s)
+	ref, p, err := e.changeRef(c, s)
 	if err != nil {
+		return err
+	}
+	if err := p.Done(); err != nil {
 		return err
 	}
 	t, err := e.cfg.Tickets.AssignTicket(c.UserContext(), vezechat.AssignTicket{TicketRef: ref})
@@ -48,6 +54,9 @@ func (e *Edge) transferTicket(c *fiber.Ctx, s Session) error {
 	if r.Assignee, err = e.someone(c, s, p, "assignee_id"); err != nil {
 		return err
 	}
+	if err := p.Done(); err != nil {
+		return err
+	}
 	t, err := e.cfg.Tickets.TransferTicket(c.UserContext(), r)
 	if err != nil {
 		return err
@@ -61,7 +70,7 @@ func (e *Edge) moveTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.MoveTicket{TicketRef: ref, Move: vezechat.Move(p.String("move")), WakeAt: p.Time("wake_at")}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	t, err := e.cfg.Tickets.MoveTicket(c.UserContext(), r)
@@ -85,8 +94,8 @@ func (e *Edge) tagTicket(c *fiber.Ctx, s Session) error {
 		actions = append(actions, vezechat.TicketAction{Do: vezechat.DoUntag, Tag: tag})
 	}
 	switch {
-	case p.Err() != nil:
-		return p.Err()
+	case p.Done() != nil:
+		return p.Done()
 	case len(actions) == 0:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "add, remove: which tags?")
 	case len(actions) > vezechat.MaxActions:
@@ -114,8 +123,8 @@ func (e *Edge) mergeTicket(c *fiber.Ctx, s Session) error {
 	}
 	r := vezechat.MergeTicket{TicketRef: ref, Into: vezechat.TicketID(p.ID("into")), Share: p.Bool("share")}
 	switch {
-	case p.Err() != nil:
-		return p.Err()
+	case p.Done() != nil:
+		return p.Done()
 	case r.Into == 0:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "into: which ticket goes on?")
 	}
@@ -132,7 +141,7 @@ func (e *Edge) splitTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.SplitTicket{TicketRef: ref, From: p.Seq("from"), Subject: p.String("subject"), Key: nonceOf(c, p)}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := vezechat.CheckNonce(r.Key); err != nil {
@@ -151,7 +160,7 @@ func (e *Edge) followUpTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.FollowUpTicket{TicketRef: ref, Subject: p.String("subject"), Body: p.String("body"), Key: nonceOf(c, p)}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := vezechat.CheckNonce(r.Key); err != nil {
@@ -170,7 +179,7 @@ func (e *Edge) rateTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.RateTicket{TicketRef: ref, Score: int(p.Int("score", 0, 1, 5)), Comment: p.String("comment")}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := e.cfg.Tickets.RateTicket(c.UserContext(), r); err != nil {
@@ -180,8 +189,11 @@ func (e *Edge) rateTicket(c *fiber.Ctx, s Session) error {
 }
 
 func (e *Edge) applyMacro(c *fiber.Ctx, s Session) error {
-	ref, _, err := e.changeRef(c, s)
+	ref, p, err := e.changeRef(c, s)
 	if err != nil {
+		return err
+	}
+	if err := p.Done(); err != nil {
 		return err
 	}
 	id, err := pathID(c, "macro", "macro")
@@ -204,8 +216,8 @@ func (e *Edge) bulkTickets(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.BulkTickets{Caller: s.Caller, IDs: p.TicketIDs("ids", vezechat.MaxBulk), Why: p.String("why"), Trace: TraceOf(c)}
-	p.JSON("actions", `a JSON list of {"do",…}`, &r.Actions)
-	if err := p.Err(); err != nil {
+	r.Actions = p.Actions("actions")
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if err := vezechat.CheckActions(r.Actions); err != nil {

@@ -120,6 +120,9 @@ func (e *Edge) createTicket(c *fiber.Ctx, s Session) error {
 	if r.Requester, err = e.requesterOf(c, s, p); err != nil {
 		return err
 	}
+	if err := p.Done(); err != nil {
+		return err
+	}
 	t, err := e.cfg.Tickets.CreateTicket(c.UserContext(), r)
 	if err != nil {
 		return err
@@ -197,7 +200,7 @@ func (e *Edge) patchTicket(c *fiber.Ctx, s Session) error {
 	if p.Has("skills") {
 		r.Skills = new(p.Needs("skills"))
 	}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return err
 	}
 	if r.Subject == nil && r.Priority == nil && r.Queue == nil && r.Tags == nil && r.Skills == nil && len(r.Custom) == 0 {

@@ -66,7 +66,7 @@ func (e *Edge) macros() setting[vezechat.Macro] {
 
 func (e *Edge) readMacro(s Session, p *params) (vezechat.Macro, error) {
 	v := vezechat.Macro{Name: p.String("name"), Owner: ownerOf(s, p), Queue: vezechat.QueueID(p.Int("queue_id", 0, 0, maxInt)), Text: p.String("text")}
-	p.JSON("actions", `a JSON list of {"do",…}`, &v.Actions)
+	v.Actions = p.Actions("actions")
 	return v, p.Err()
 }
 
@@ -87,8 +87,9 @@ func (e *Edge) putField(c *fiber.Ctx, s Session, key string) (vezechat.TicketFie
 	f := vezechat.TicketField{Key: key, Name: p.String("name"), Type: vezechat.FieldType(p.String("type")), Options: p.Strings("options"), Required: p.Bool("required")}
 	if key == "" {
 		f.Key = p.String("key")
+		nonceOf(c, p) // may be there as elsewhere, and does nothing: one of that key is made once
 	}
-	if err := p.Err(); err != nil {
+	if err := p.Done(); err != nil {
 		return f, err
 	}
 	return e.cfg.Tickets.PutTicketField(c.UserContext(), vezechat.PutTicketField{Caller: s.Caller, Field: f})
