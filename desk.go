@@ -218,6 +218,7 @@ type QueuePlace struct {
 	Position int       `json:"position,omitempty"` // 1: next
 	Soon     int       `json:"soon,omitempty"`     // seconds, half of those at this position waited no longer
 	Late     int       `json:"late,omitempty"`     // seconds, four in five; both 0: too little is known
+	Nobody   bool      `json:"nobody,omitempty"`   // nobody is there who could take it: no telling how long
 }
 
 // QueueBoard is a queue as its supervisor sees it.

@@ -103,7 +103,7 @@ func (p *Pages) Inbox(w io.Writer, d InboxPage) error {
 func railOf(page Page, self *vezechat.Agent, offers []vezechat.Offer, now time.Time) Rail {
 	r := Rail{Page: page, Self: self}
 	for _, o := range offers {
-		r.Offers = append(r.Offers, OfferView{o, Due{What: "offer", At: o.ExpiresAt, Warn: o.ExpiresAt.Add(-10 * time.Second), Kind: "run", Text: dueIn(o.ExpiresAt, now)}})
+		r.Offers = append(r.Offers, OfferView{o, Due{What: "offer ends", At: o.ExpiresAt, Warn: o.ExpiresAt.Add(-10 * time.Second), Kind: "run", Text: dueIn(o.ExpiresAt, now)}})
 	}
 	return r
 }
@@ -311,6 +311,11 @@ func movesOf(s vezechat.Status) []moveView {
 		}
 	}
 	return out
+}
+
+// Aside reports whether the ticket may wait for something: a solved one may not.
+func (v ticketView) Aside() bool {
+	return slices.ContainsFunc(v.Moves, func(m moveView) bool { return m.Wake })
 }
 
 // MacroText is what a macro does besides its text.

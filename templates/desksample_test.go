@@ -120,6 +120,8 @@ func TestRequest_StateIsHonest(t *testing.T) {
 	answered := async
 	answered.FirstReplyAt, answered.WaitingSince = sampleNow, time.Time{}
 	solved.Status, closed.Status = vezechat.StatusSolved, vezechat.StatusClosed
+	byThem := solved
+	byThem.Requester, byThem.SolvedBy = 7, 7
 	queued := vezechat.QueuePlace{State: vezechat.ItemQueued, Live: true}
 	for name, tc := range map[string]struct {
 		ticket vezechat.Ticket
@@ -133,10 +135,12 @@ func TestRequest_StateIsHonest(t *testing.T) {
 		"somebody is asked":              {live, vezechat.QueuePlace{State: vezechat.ItemOffered, Live: true}, "Somebody is being asked to take your chat. Stay on this page.", "waiting"},
 		"nobody is there":                {async, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 1}, "Nobody is at the desk right now. Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later.", "later"},
 		"answered, by nobody who has it": {answered, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 1}, "The team has answered. Write here when there is more to say.", "answered"},
+		"nobody, not yet deferred":       {live, vezechat.QueuePlace{State: vezechat.ItemQueued, Live: true, Position: 1, Nobody: true}, "Nobody is at the desk right now. Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later.", "later"},
 		"in no queue":                    {live, vezechat.QueuePlace{State: vezechat.ItemNone, Live: true}, "Your message has arrived. It is answered when there is time. You need not wait here.", "later"},
 		"no chat":                        {web, vezechat.QueuePlace{State: vezechat.ItemQueued, Position: 2}, "Your message has arrived. It is answered when there is time. You need not wait here.", "later"},
 		"somebody has it":                {taken, vezechat.QueuePlace{State: vezechat.ItemAssigned, Live: true}, "@eve is with you.", "answered"},
 		"solved":                         {solved, vezechat.QueuePlace{}, "The team has marked this as solved. Write again if it is not.", "done"},
+		"solved by themselves":           {byThem, vezechat.QueuePlace{}, "You marked this as solved. Write again if it is not.", "done"},
 		"closed":                         {closed, vezechat.QueuePlace{}, "This conversation is closed. You can read it here.", "done"},
 	} {
 		got := RequestPage{Ticket: tc.ticket, Place: tc.place}.state()

@@ -108,6 +108,9 @@ func (d RequestPage) state() stateView {
 	case vezechat.StatusClosed:
 		return stateView{"done", "This conversation is closed.", "You can read it here."}
 	case vezechat.StatusSolved:
+		if t.SolvedBy != 0 && t.SolvedBy == t.Requester {
+			return stateView{"done", "You marked this as solved.", "Write again if it is not."}
+		}
 		return stateView{"done", "The team has marked this as solved.", "Write again if it is not."}
 	case vezechat.StatusPending:
 		return stateView{"answered", "The team waits for your answer.", ""}
@@ -124,9 +127,9 @@ func (d RequestPage) state() stateView {
 		return stateView{"answered", "The team has answered.", "Write here when there is more to say."}
 	case t.Live && d.Place.State == vezechat.ItemOffered:
 		return stateView{"waiting", "Somebody is being asked to take your chat.", "Stay on this page."}
-	case t.Live && d.Place.Position > 0:
+	case t.Live && d.Place.Position > 0 && !d.Place.Nobody:
 		return d.waiting()
-	case t.Channel == vezechat.ChannelChat && !d.Place.Live:
+	case t.Channel == vezechat.ChannelChat && (!d.Place.Live || d.Place.Nobody):
 		return stateView{"later", "Nobody is at the desk right now.", "Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later."}
 	}
 	return stateView{"later", "Your message has arrived.", "It is answered when there is time. You need not wait here."}

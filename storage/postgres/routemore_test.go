@@ -155,6 +155,26 @@ func TestTicketPlace_Estimate(t *testing.T) {
 	}
 }
 
+// While nobody of the queue is there the place says so, and no time, however fast
+// tickets were taken before.
+func TestTicketPlace_Nobody(t *testing.T) {
+	t.Parallel()
+	w := newRouteWorld(t)
+	a := w.agent("eve", vezechat.EstimateOf*vezechat.CostTicket+1)
+	for i := range vezechat.EstimateOf {
+		w.claim(w.mail(fmt.Sprint("mail ", i)).ID, a, vezechat.ClaimAssigned)
+	}
+	w.clock.advance(time.Minute)
+	waits := w.mail("waits").ID
+	for status, nobody := range map[vezechat.AgentStatus]bool{vezechat.AgentOnline: false, vezechat.AgentAway: true, vezechat.AgentOffline: true} {
+		w.status(a, status)
+		p, err := w.TicketPlace(t.Context(), tref(w.ann, waits))
+		if err != nil || p.Nobody != nobody || (p.Late == 0) != nobody || p.Position != 1 {
+			t.Errorf("%s: %+v %v", status, p, err)
+		}
+	}
+}
+
 // A waiting ticket is returned once for each of its queue's steps, also when two ask
 // at once.
 func TestStepTickets_OnceEach(t *testing.T) {

@@ -284,6 +284,16 @@ func (s *Store) TicketPlace(ctx context.Context, q vezechat.TicketRef) (out veze
 	if out.Position == 0 {
 		return out, nil
 	}
+	if out.State == vezechat.ItemQueued {
+		var present bool
+		if err := s.pool.QueryRow(ctx, selectPresent, queue, t.Requester).Scan(&present); err != nil {
+			return out, translate(err)
+		}
+		if !present {
+			out.Nobody = true
+			return out, nil
+		}
+	}
 	paces, err := s.paces(ctx, []vezechat.QueueID{queue})
 	out.Soon, out.Late = paces[queue].estimate(out.Position)
 	return out, translate(err)

@@ -79,7 +79,7 @@ export function connection(client) {
     const until = Date.now() + (retryIn || 0);
     const show = () => {
       const left = Math.ceil((until - Date.now()) / 1000);
-      text.textContent = state === "closed" ? why : state === "reconnecting" && left > 0 ? `reconnecting in ${left} s` : state;
+      text.textContent = state === "closed" ? why : state === "reconnecting" && left > 0 ? `reconnecting in ${left} s` : state === "online" ? "connected" : state;
     };
     box.setAttribute("aria-live", "polite");
     show();
