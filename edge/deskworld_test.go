@@ -13,6 +13,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
+	"vezeuniqverse.com/vezechat/edge/guard"
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natstest"
@@ -30,7 +31,10 @@ type deskWorld struct {
 	bus   *bus.Bus
 	store *postgres.Store
 	limit edge.Limits
-	live  bool // it serves sockets, too
+	live  bool   // it serves sockets, too
+	url   string // of its database
+	guard *guard.Guards
+	posts *prometheus.Registry // the Poster's
 	sock  *hub.Hub
 }
 
@@ -43,12 +47,13 @@ const (
 
 func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	t.Helper()
-	d := &deskWorld{bus: natstest.New(t)}
+	d := &deskWorld{bus: natstest.New(t), posts: prometheus.NewRegistry()}
 	for _, f := range change {
 		f(d)
 	}
 	var err error
-	d.store, err = postgres.Open(t.Context(), pgtest.URL(t), postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake})
+	d.url = pgtest.URL(t)
+	d.store, err = postgres.Open(t.Context(), d.url, postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake})
 	must(t, err)
 	t.Cleanup(d.store.Close)
 	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Moderation: d.store})
@@ -70,7 +75,8 @@ func (d *deskWorld) configure(c *edge.Config) {
 	client := svc.NewClient(d.bus)
 	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Moderation = client, client, client, client, client, client, client, client
 	c.Poster = edge.NewPoster(edge.PosterConfig{
-		Log: d.bus, Rooms: client, Messages: client, Moderation: client, Now: c.Now, Registerer: prometheus.NewRegistry(), Limits: d.limit,
+		Log: d.bus, Rooms: client, Messages: client, Moderation: client, Now: c.Now, Registerer: d.posts, Limits: d.limit,
+		Guards: d.guard, Users: client,
 	})
 	if d.live {
 		d.sock = hub.New(hub.Config{

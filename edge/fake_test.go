@@ -87,7 +87,7 @@ func (h *fakeHub) EnsureUser(_ context.Context, id vezechat.Identity) (vezechat.
 	if u := h.find(vezechat.UserQuery{Handle: "@" + id.Handle}); u != nil {
 		return *u, nil
 	}
-	u := vezechat.User{ID: vezechat.UserID(len(h.users) + 1), Handle: "@" + id.Handle}
+	u := vezechat.User{ID: vezechat.UserID(len(h.users) + 1), Handle: "@" + id.Handle, CreatedAt: h.now()}
 	h.users = append(h.users, u)
 	return u, nil
 }

@@ -192,6 +192,9 @@ func (e *Edge) putRules(c *fiber.Ctx, s Session) error {
 	if r.Rules, err = vezechat.ParseGuardRules(doc); err != nil {
 		return err
 	}
+	if err := e.cfg.Poster.checkRules(r.Rules); err != nil {
+		return err
+	}
 	v, err := e.cfg.Moderation.PutRules(c.UserContext(), r)
 	if err != nil {
 		return err

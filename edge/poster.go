@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/guard"
 	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
@@ -24,6 +25,7 @@ type Poster struct {
 	cfg     PosterConfig
 	limiter *limiter
 	metrics *posterMetrics
+	guarded *guarded
 }
 
 // PosterConfig is what a Poster needs.
@@ -31,17 +33,20 @@ type PosterConfig struct {
 	Log        vezechat.Log
 	Rooms      vezechat.RoomService
 	Messages   vezechat.MessageService
-	Moderation vezechat.ModerationService // deletes others' messages
+	Moderation vezechat.ModerationService // deletes others' messages, keeps what guards hold, and hears of what they flag
 	Sanctions  *Sanctions                 // optional: who is banned or muted on the whole hub; nil: nobody
 	Limits     Limits
 	Now        func() time.Time
 	Registerer prometheus.Registerer
+
+	Guards *guard.Guards        // nil: texts are not judged
+	Users  vezechat.UserService // nil: nobody's account is new to the guards
 }
 
 // NewPoster returns a Poster.
 func NewPoster(cfg PosterConfig) *Poster {
 	m := newPosterMetrics(cfg.Registerer)
-	return &Poster{cfg: cfg, limiter: newLimiter(cfg.Limits, m.evicted), metrics: m}
+	return &Poster{cfg: cfg, limiter: newLimiter(cfg.Limits, m.evicted), metrics: m, guarded: newGuarded(cfg)}
 }
 
 // Send is a message on its way.
@@ -63,6 +68,7 @@ type Send struct {
 // the nonce was used before, and the id is that of the first one.
 // CodeBadRequest and CodeTooLarge: the text or the nonce is not usable, or there
 // is no message to reply to. CodeSlowMode: the room spaces messages out.
+// CodeBlockedContent: the guards refuse the text, or hold it for a moderator.
 func (p *Poster) Send(ctx context.Context, s Send) (vezechat.Ack, error) {
 	now := p.cfg.Now()
 	if err := p.may(s.Access, s.Caller, vezechat.ActionPost, now); err != nil {
@@ -83,14 +89,18 @@ func (p *Poster) Send(ctx context.Context, s Send) (vezechat.Ack, error) {
 	if err != nil {
 		return vezechat.Ack{}, err
 	}
-	ack, err := p.send(ctx, s, text, recall, now)
-	if counted && (ack.Duplicate || err != nil && !vezechat.CodeOf(err).Retryable()) {
+	ack, err := p.send(ctx, s, text, recall, counted)
+	if counted && (ack.Duplicate || err != nil && refunded(vezechat.CodeOf(err))) {
 		p.limiter.refund(s.Caller.UserID, s.Access.Room.ID, s.Nonce)
 	}
 	return ack, err
 }
 
-func (p *Poster) send(ctx context.Context, s Send, text string, recall bool, now time.Time) (vezechat.Ack, error) {
+// refunded: what came to nothing costs nothing. What a guard refuses does: trying on
+// is not for free.
+func refunded(c vezechat.Code) bool { return !c.Retryable() && c != vezechat.CodeBlockedContent }
+
+func (p *Poster) send(ctx context.Context, s Send, text string, recall, counted bool) (vezechat.Ack, error) {
 	ref := vezechat.RoomRef{Caller: s.Caller, RoomID: s.Access.Room.ID}
 	if recall {
 		m, err := p.cfg.Messages.MessageByNonce(ctx, vezechat.NonceRef{RoomRef: ref, UserID: s.Caller.UserID, Nonce: s.Nonce})
@@ -110,10 +120,21 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall bool, now
 			return vezechat.Ack{}, err
 		}
 	}
-	return p.append(ctx, messageID(s.Caller.UserID, s.Access.Room.ID, s.Nonce), &vezechat.Event{
+	j := p.guarded.judge(ctx, s.Caller, s.Access.Room.Kind, text, counted)
+	switch j.Verdict {
+	case vezechat.VerdictBlock:
+		return vezechat.Ack{}, refused(j)
+	case vezechat.VerdictHold:
+		return vezechat.Ack{}, p.guarded.held(ctx, s, text, j)
+	}
+	ack, err := p.append(ctx, messageID(s.Caller.UserID, s.Access.Room.ID, s.Nonce), &vezechat.Event{
 		Type: vezechat.EventMessageCreated, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle,
-		Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, Flags: flags(s), At: now,
+		Text: j.Text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, Flags: flags(s), At: p.cfg.Now(),
 	}, s.Trace)
+	if err == nil && !ack.Duplicate {
+		p.guarded.flag(ctx, s.Access.Room.ID, ack.Seq, s.Caller.UserID, j)
+	}
+	return ack, err
 }
 
 // flags say in the rooms of tickets who speaks: the staff, or a program in its name.
@@ -156,7 +177,8 @@ func (p *Poster) may(a vezechat.Access, c vezechat.Caller, act vezechat.Action, 
 }
 
 // Edit replaces a message's text. CodeForbidden: it is another's.
-// CodeConflict: it is deleted or hidden.
+// CodeConflict: it is deleted or hidden. CodeBlockedContent: the guards refuse the
+// text; what they would hold is refused, too, and the message stays as it was.
 func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack, error) {
 	text, err := vezechat.CheckText(text)
 	if err != nil {
@@ -171,7 +193,15 @@ func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack,
 	case m.Deleted || m.Hidden:
 		return vezechat.Ack{}, gone()
 	}
-	return p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageEdited, Text: text})
+	j := p.guarded.judge(ctx, c.Caller, c.Access.Room.Kind, text, false)
+	if j.Verdict.Weight() >= vezechat.VerdictHold.Weight() {
+		return vezechat.Ack{}, refused(j)
+	}
+	ack, err := p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageEdited, Text: j.Text})
+	if err == nil && !ack.Duplicate {
+		p.guarded.flag(ctx, c.Access.Room.ID, c.MessageID, c.Caller.UserID, j)
+	}
+	return ack, err
 }
 
 // Delete takes a message's text away: one's own, or another's as a moderator, which is

@@ -74,6 +74,9 @@ func (e *Edge) createRoom(c *fiber.Ctx, s Session) error {
 	if err := e.cfg.Poster.Spend(s.Caller); err != nil {
 		return err
 	}
+	if r.Name, err = e.cfg.Poster.Text(c.UserContext(), s.Caller, r.Kind, r.Name); err != nil {
+		return err
+	}
 	room, err := e.cfg.Rooms.CreateRoom(c.UserContext(), r)
 	if err != nil {
 		return err
@@ -143,6 +146,15 @@ func (e *Edge) updateRoom(c *fiber.Ctx, s Session) error {
 	}
 	if err := checkUpdate(p, r); err != nil {
 		return err
+	}
+	if r.Name != nil {
+		acc, err := e.cfg.Rooms.Access(c.UserContext(), ref)
+		if err != nil {
+			return err
+		}
+		if *r.Name, err = e.cfg.Poster.Text(c.UserContext(), s.Caller, acc.Room.Kind, *r.Name); err != nil {
+			return err
+		}
 	}
 	room, err := e.cfg.Rooms.UpdateRoom(c.UserContext(), r)
 	if err != nil {

@@ -102,6 +102,9 @@ func (e *Edge) openSupport(c *fiber.Ctx) error {
 	if r, err = vezechat.CheckSupport(r); err != nil {
 		return err
 	}
+	if err := e.guardTicket(c, s.Caller, &r.Subject, &r.Text, &r.Name); err != nil {
+		return err
+	}
 	switch {
 	case s.Caller.IsGuest():
 		if err := e.isOver(c, s); err != nil {

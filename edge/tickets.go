@@ -123,11 +123,28 @@ func (e *Edge) createTicket(c *fiber.Ctx, s Session) error {
 	if err := p.Done(); err != nil {
 		return err
 	}
+	if err := e.guardTicket(c, s.Caller, &r.Subject, &r.Body); err != nil {
+		return err
+	}
 	t, err := e.cfg.Tickets.CreateTicket(c.UserContext(), r)
 	if err != nil {
 		return err
 	}
 	return opened(c, s, t)
+}
+
+// guardTicket asks the guards about texts of a ticket, and takes out of them what is
+// to be redacted. One that is not there is nil.
+func (e *Edge) guardTicket(c *fiber.Ctx, by vezechat.Caller, texts ...*string) (err error) {
+	for _, s := range texts {
+		if s == nil {
+			continue
+		}
+		if *s, err = e.cfg.Poster.Text(c.UserContext(), by, vezechat.KindSupport, *s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // requesterOf reads whose ticket it is. Who may not make one for others is told so
@@ -205,6 +222,9 @@ func (e *Edge) patchTicket(c *fiber.Ctx, s Session) error {
 	}
 	if r.Subject == nil && r.Priority == nil && r.Queue == nil && r.Tags == nil && r.Skills == nil && len(r.Custom) == 0 {
 		return vezechat.Errorf(vezechat.CodeBadRequest, "nothing to change: want subject, priority, queue_id, tags, skills or custom")
+	}
+	if err := e.guardTicket(c, s.Caller, r.Subject); err != nil {
+		return err
 	}
 	t, err := e.cfg.Tickets.PatchTicket(c.UserContext(), r)
 	if err != nil {

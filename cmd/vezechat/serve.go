@@ -17,6 +17,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/game"
 	"vezeuniqverse.com/vezechat/bridge/redisstream"
+	"vezeuniqverse.com/vezechat/edge/guard"
 	fanout "vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natsd"
@@ -62,11 +63,12 @@ type hub struct {
 	health  *health
 	streams streams
 
-	nats  *natsd.Server // nil: elsewhere
-	bus   *bus.Bus
-	rooms *fanout.Hub // nil: no edge
-	node  string      // this process among the edges
-	url   string      // under which this process is reached
+	nats   *natsd.Server // nil: elsewhere
+	bus    *bus.Bus
+	rooms  *fanout.Hub   // nil: no edge
+	guards *guard.Guards // of an edge
+	node   string        // this process among the edges
+	url    string        // under which this process is reached
 }
 
 func newHub(set *settings, s streams) *hub {

@@ -14,6 +14,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
+	"vezeuniqverse.com/vezechat/edge/guard"
 	fanout "vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/svc"
@@ -23,6 +24,8 @@ import (
 const (
 	sessionTTL = 12 * time.Hour
 	lookEvery  = 5 * time.Second // how often an edge asks for the log's state
+
+	guardAuthors = 1 << 14 // authors whose last messages the guards remember, up to 4 kB each
 
 	maxNode = 60 // bytes of a process's name, where agents are on duty
 
@@ -65,6 +68,9 @@ func (h *hub) edgePart() part {
 			return err
 		}
 		defer stop()
+		if h.guards, err = guard.New(guard.Default(), guardAuthors); err != nil {
+			return err
+		}
 		sanctions := edge.NewSanctions(h.sanctions())
 		unhear, err := h.bus.OnNotice(sanctions.Hear)
 		if err != nil {
@@ -93,9 +99,23 @@ func (h *hub) edgePart() part {
 func (h *hub) sanctions() edge.SanctionsConfig {
 	return edge.SanctionsConfig{
 		Moderation: svc.NewClient(h.bus), Now: time.Now, Log: h.log, Registerer: h.reg,
-		OnBan:  func(user vezechat.UserID, why string) { edge.CloseBanned(h.rooms, user, why) },
-		OnHeld: func(held vezechat.Held) { edge.TellHeld(h.rooms, held) },
+		OnBan:   func(user vezechat.UserID, why string) { edge.CloseBanned(h.rooms, user, why) },
+		OnHeld:  func(held vezechat.Held) { edge.TellHeld(h.rooms, held) },
+		OnRules: h.useRules,
 	}
+}
+
+// useRules puts the guards' rules in force: those that are kept, or the built-in ones.
+func (h *hub) useRules(v vezechat.RulesVersion) {
+	rules := guard.Default()
+	if v.Rules != nil {
+		rules = *v.Rules
+	}
+	if err := h.guards.Use(rules); err != nil {
+		h.log.Error("the rules of the guards cannot be used: those before stay in force", "version", v.Version, "err", err)
+		return
+	}
+	h.log.Info("the guards have their rules", "version", v.Version)
 }
 
 // inBackground runs fn until the function that it returns is called, which waits for it.
@@ -118,6 +138,7 @@ func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, 
 	client := svc.NewClient(h.bus)
 	poster := edge.NewPoster(edge.PosterConfig{
 		Log: log, Rooms: client, Messages: client, Moderation: client, Sanctions: sanctions, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
+		Guards: h.guards, Users: client,
 	})
 	cfg := edge.Config{
 		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Poster: poster, Pages: pages,

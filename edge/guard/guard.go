@@ -187,6 +187,12 @@ func (g *Guards) Use(r vezechat.GuardRules) error {
 	return nil
 }
 
+// Check returns nil for rules that can be used, else the error of Compile.
+func (g *Guards) Check(r vezechat.GuardRules) error {
+	_, err := Compile(g.base, r)
+	return err
+}
+
 // Rules returns the rules in force. They must not be changed.
 func (g *Guards) Rules() vezechat.GuardRules { return g.current.Load().rules }
 

@@ -1,0 +1,357 @@
+package edge_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/bridge/redisstream"
+	"vezeuniqverse.com/vezechat/edge"
+	"vezeuniqverse.com/vezechat/edge/guard"
+	"vezeuniqverse.com/vezechat/internal/redistest"
+)
+
+// Words that the guards of these tests find, each with what follows.
+const (
+	blockedWord  = "kwaffel"
+	heldWord     = "holdword"
+	redactedWord = "grobbel"
+	flaggedHost  = "odd.example"
+)
+
+func guardRules() vezechat.GuardRules {
+	list := func(name string, s vezechat.Severity, words ...string) vezechat.WordList {
+		return vezechat.WordList{Name: name, Language: "en", Label: name, Severity: s, Words: words}
+	}
+	all := vezechat.RoomVerdicts{
+		Mild: vezechat.VerdictRedact, Strong: vezechat.VerdictHold, Severe: vezechat.VerdictBlock, Spam: vezechat.VerdictBlock, Links: vezechat.VerdictFlag,
+	}
+	return vezechat.GuardRules{
+		Lists: []vezechat.WordList{list("a", vezechat.SeverityMild, redactedWord), list("b", vezechat.SeverityStrong, heldWord), list("c", vezechat.SeveritySevere, blockedWord)},
+		Rooms: map[vezechat.RoomKind]vezechat.RoomVerdicts{
+			vezechat.KindGlobal: all, vezechat.KindGuild: all, vezechat.KindParty: all, vezechat.KindDM: all, vezechat.KindSupport: all,
+		},
+		Spam:  vezechat.SpamLimits{Window: 10, Messages: 5, NewFor: 60, NewMessages: 2},
+		Links: vezechat.LinkPolicy{Denied: []string{flaggedHost}},
+	}
+}
+
+// moderators are what a Poster tells them.
+type moderators struct {
+	vezechat.ModerationService
+	held    []vezechat.HoldMessage
+	flagged []vezechat.FlagMessage
+	err     error
+}
+
+func (m *moderators) Hold(_ context.Context, h vezechat.HoldMessage) (vezechat.Held, error) {
+	m.held = append(m.held, h)
+	return vezechat.Held{ID: 7}, m.err
+}
+
+func (m *moderators) Flag(_ context.Context, f vezechat.FlagMessage) error {
+	m.flagged = append(m.flagged, f)
+	return m.err
+}
+
+// guardedDesk is a Poster with guards, and with moderators unless alone.
+func guardedDesk(t *testing.T, l edge.Limits, alone bool) (*desk, *moderators) {
+	t.Helper()
+	g, err := guard.New(guardRules(), 100)
+	must(t, err)
+	d, m := &desk{clock: &clock{at: start}, reg: prometheus.NewRegistry()}, &moderators{}
+	d.hub = newFakeHub(d.clock.Now)
+	cfg := edge.PosterConfig{Log: d.hub, Rooms: d.hub, Messages: d.hub, Users: d.hub, Limits: l, Now: d.clock.Now, Registerer: d.reg, Guards: g}
+	if !alone {
+		cfg.Moderation = m
+	}
+	d.Poster = edge.NewPoster(cfg)
+	return d, m
+}
+
+func TestPoster_GuardsDecide(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, text    string
+		staff, alone  bool
+		code          vezechat.Code
+		as            string // what is said
+		held, flagged int
+	}{
+		{"allowed", "hello", false, false, "", "hello", 0, 0},
+		{"blocked", "you k w a f f e l", false, false, vezechat.CodeBlockedContent, "", 0, 0},
+		{"blocked, of staff", "you kwaffel", true, false, vezechat.CodeBlockedContent, "", 0, 0},
+		{"redacted, and moderators see that it was", "you grobbel", false, false, "", "you *******", 0, 1},
+		{"not of staff", "you grobbel", true, false, "", "you grobbel", 0, 0},
+		{"held", "a holdword here", false, false, vezechat.CodeBlockedContent, "", 1, 0},
+		{"held, with no moderators", "a holdword here", false, true, vezechat.CodeBlockedContent, "", 0, 0},
+		{"flagged", "see http://odd.example", false, false, "", "see http://odd.example", 0, 1},
+		{"flagged, with no moderators", "see http://odd.example", false, true, "", "see http://odd.example", 0, 0},
+	} {
+		d, m := guardedDesk(t, edge.Limits{}, tt.alone)
+		c := member(1)
+		if tt.staff {
+			c = member(1, vezechat.ScopeChatModerate)
+		}
+		ack, err := d.send(c, 2, tt.text, "n")
+		wantCode(t, tt.name, err, tt.code)
+		if err != nil && strings.Contains(err.Error(), "k w a f") {
+			t.Errorf("%s: the refusal repeats the word: %v", tt.name, err)
+		}
+		if len(m.held) != tt.held || len(m.flagged) != tt.flagged {
+			t.Errorf("%s: held %+v, flagged %+v", tt.name, m.held, m.flagged)
+		}
+		if tt.as == "" {
+			if n := d.hub.appended(); n != 0 {
+				t.Errorf("%s: %d events in the log", tt.name, n)
+			}
+			continue
+		}
+		if _, e := d.hub.last(); e.Text != tt.as || len(e.Flags) != 0 { // flags are the moderators' business
+			t.Errorf("%s: said %q with %v", tt.name, e.Text, e.Flags)
+		}
+		if len(m.flagged) == 1 && (m.flagged[0].MessageID != ack.Seq || m.flagged[0].RoomID != 2 || m.flagged[0].UserID != 1 || len(m.flagged[0].Findings) != 1) {
+			t.Errorf("%s: %+v", tt.name, m.flagged)
+		}
+	}
+}
+
+func TestPoster_HeldMessageIsKeptForModerators(t *testing.T) {
+	t.Parallel()
+	d, m := guardedDesk(t, edge.Limits{}, false)
+	_, err := d.send(member(1), 2, "a holdword here", "n")
+	var e *vezechat.Error
+	if !errors.As(err, &e) || e.HeldID != 7 || len(m.held) != 1 || m.held[0].Text != "a holdword here" || m.held[0].Nonce != "n" || m.held[0].RoomID != 2 {
+		t.Errorf("%+v %+v", err, m.held)
+	}
+	m.err = vezechat.Errorf(vezechat.CodeUnavailable, "away")
+	_, err = d.send(member(1), 2, "a holdword here", "n2")
+	wantCode(t, "when nobody keeps it", err, vezechat.CodeUnavailable)
+	if d.hub.appended() != 0 {
+		t.Error("it was said")
+	}
+	_, err = d.send(member(1), 2, "see http://odd.example", "n3")
+	wantCode(t, "flagged, and nobody can be told", err, "")
+	if n := counter(t, d.reg, "vezechat_edge_guard_unflagged_total"); n != 1 {
+		t.Errorf("%v messages that moderators were not told of, want 1", n)
+	}
+}
+
+func counter(t *testing.T, reg *prometheus.Registry, name string) (sum float64) {
+	t.Helper()
+	all, err := reg.Gather()
+	must(t, err)
+	for _, f := range all {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+func TestPoster_GuardsEdits(t *testing.T) {
+	t.Parallel()
+	d, m := guardedDesk(t, edge.Limits{}, false)
+	c := member(1)
+	ack, err := d.send(c, 2, "hello", "n")
+	must(t, err)
+	change := edge.Change{Caller: c, Access: d.access(c, 2), MessageID: ack.Seq}
+	for _, text := range []string{"now kwaffel", "now holdword"} {
+		_, err = d.Edit(t.Context(), change, text)
+		wantCode(t, text, err, vezechat.CodeBlockedContent)
+	}
+	if n := d.hub.appended(); n != 1 || len(m.held) != 0 {
+		t.Errorf("%d events, held %+v: want the message alone", n, m.held)
+	}
+	_, err = d.Edit(t.Context(), change, "now grobbel")
+	wantCode(t, "redacted", err, "")
+	if _, e := d.hub.last(); e.Type != vezechat.EventMessageEdited || e.Text != "now *******" || len(m.flagged) != 1 || m.flagged[0].MessageID != ack.Seq {
+		t.Errorf("%s %q, flagged %+v", e.Type, e.Text, m.flagged)
+	}
+}
+
+// The same message again is a retry, and no flood; what is refused costs the sender
+// as much as what is said.
+func TestPoster_SpamCountsMessages(t *testing.T) {
+	t.Parallel()
+	slow := edge.Rate{Every: time.Minute, Burst: 8}
+	d, _ := guardedDesk(t, edge.Limits{User: slow, Room: slow}, false)
+	d.clock.Add(time.Hour) // nobody is new
+	for i := range 5 {
+		for range 2 {
+			_, err := d.send(member(1), 2, fmt.Sprint("message ", strings.Repeat("ab", i)), fmt.Sprint("n", i))
+			wantCode(t, fmt.Sprint("message ", i), err, "")
+		}
+	}
+	for i := range 3 {
+		_, err := d.send(member(1), 2, "one too many", fmt.Sprint("m", i))
+		wantCode(t, "the sixth within the window", err, vezechat.CodeBlockedContent)
+	}
+	_, err := d.send(member(1), 2, "one too many", "m9")
+	wantCode(t, "the ninth try", err, vezechat.CodeRateLimited)
+	for i := range 20 {
+		_, err := d.send(member(1, vezechat.ScopeChatModerate), 2, "hello", fmt.Sprint("s", i))
+		wantCode(t, "staff", err, "")
+	}
+}
+
+func TestPoster_NewAccounts(t *testing.T) {
+	t.Parallel()
+	d, _ := guardedDesk(t, edge.Limits{}, false)
+	u, err := d.hub.EnsureUser(t.Context(), vezechat.Identity{Handle: "u1"})
+	must(t, err)
+	for i, want := range []vezechat.Code{"", "", vezechat.CodeBlockedContent} {
+		_, err := d.send(member(u.ID), 1, strings.Repeat("hello", i+1), fmt.Sprint("n", i))
+		wantCode(t, fmt.Sprint("message ", i, " of a new account"), err, want)
+	}
+	d.clock.Add(time.Minute)
+	for i := range 3 {
+		_, err := d.send(member(u.ID), 1, strings.Repeat("later", i+1), fmt.Sprint("m", i))
+		wantCode(t, fmt.Sprint("message ", i, " a minute later"), err, "")
+	}
+}
+
+func TestEdge_GuardsNames(t *testing.T) {
+	t.Parallel()
+	g, err := guard.New(guardRules(), 100)
+	must(t, err)
+	d := newDeskWorld(t, func(d *deskWorld) { d.guard = g })
+	for _, tt := range []struct{ method, path, body string }{
+		{"POST", "/rooms", `{"name":"The kw4ffel","kind":"guild"}`},
+		{"POST", "/tickets", `{"subject":"you kwaffels"}`},
+		{"POST", "/tickets", `{"subject":"help","body":"you kwaffels"}`},
+		{"POST", "/tickets", `{"subject":"a holdword"}`},
+	} {
+		if a := d.do(tt.method, tt.path, d.as(ann), tt.body); a.status != 422 || a.code(t) != vezechat.CodeBlockedContent || strings.Contains(a.body, "ffel") {
+			t.Errorf("%s %s %s: %d %s", tt.method, tt.path, tt.body, a.status, a.body)
+		}
+	}
+	var room struct {
+		ID   int64  `json:"id"`
+		Name string `json:"name"`
+	}
+	d.must(201, "POST", "/rooms", d.as(ann), `{"name":"A grobbel's den","kind":"guild"}`).json(t, &room)
+	if room.Name != "A *******'s den" {
+		t.Errorf("the room is called %q", room.Name)
+	}
+	if a := d.do("PATCH", fmt.Sprint("/rooms/", room.ID), d.as(ann), `{"name":"kwaffel"}`); a.status != 422 {
+		t.Errorf("renamed: %d %s", a.status, a.body)
+	}
+	ticket := d.ticket("a grobbel")
+	if a := d.do("PATCH", ticket, d.staff(), `{"subject":"kwaffel"}`); a.status != 422 {
+		t.Errorf("a subject of the desk's: %d %s", a.status, a.body)
+	}
+	if a := d.do("POST", ticket+"/comments", d.as(ann), `{"text":"you kwaffel"}`); a.status != 422 {
+		t.Errorf("a comment: %d %s", a.status, a.body)
+	}
+	if a := d.do("GET", ticket, d.as(ann), ""); !strings.Contains(a.body, "a *******") {
+		t.Errorf("%s", a.body)
+	}
+}
+
+// What is blocked is nowhere but in the refusal's sender: over HTTP and on a socket,
+// sent and edited, with a real log, PostgreSQL and Redis behind the edge.
+func TestEdge_BlockedTextIsNowhere(t *testing.T) {
+	t.Parallel()
+	g, err := guard.New(guardRules(), 100)
+	must(t, err)
+	d := newDeskWorld(t, func(d *deskWorld) { d.guard, d.live = g, true })
+	rd := redistest.New(t)
+	starts(t, redisstream.New(redisstream.Config{Redis: rd, Reader: d.bus, Log: d.bus, Chain: d.bus, Registerer: prometheus.NewRegistry()}).Run)
+	base, _ := d.serve(t)
+	var room struct {
+		ID int64 `json:"id"`
+	}
+	d.must(201, "POST", "/rooms", d.admin(), `{"name":"Lounge","kind":"global"}`).json(t, &room)
+	path := fmt.Sprintf("/rooms/%d", room.ID)
+	listener := dial(t, base, "/ws"+path, d.as(ann))
+	listener.event("hello")
+	sender := dial(t, base, "/ws"+path, d.as(agent))
+	sender.event("hello")
+
+	const marker = "xyzzymarker" // stands beside the word in what is refused
+	said := sender.ask(1, `{"type":"send","room_id":%d,"text":"the first"}`, room.ID)
+	sender.refused(2, vezechat.CodeBlockedContent, `{"type":"send","ref":2,"room_id":%d,"text":"%s kw4ffel"}`, room.ID, marker)
+	sender.refused(3, vezechat.CodeBlockedContent, `{"type":"edit","ref":3,"room_id":%d,"message_id":%v,"text":"%s k.w.a.f.f.e.l"}`, room.ID, said["message_id"], marker)
+	for _, a := range []answer{
+		d.do("POST", path+"/messages", d.as(agent), `{"text":"`+marker+` kwaffel"}`),
+		d.do("PATCH", fmt.Sprintf("%s/messages/%v", path, said["message_id"]), d.as(agent), `{"text":"`+marker+` kwaffel"}`),
+		d.do("POST", "/rooms", d.as(agent), `{"name":"`+marker+` kwaffel","kind":"guild"}`),
+		d.do("POST", "/tickets", d.as(agent), `{"subject":"help","body":"`+marker+` kwaffel"}`),
+	} {
+		if a.status != 422 || a.code(t) != vezechat.CodeBlockedContent || strings.Contains(a.body, marker) || strings.Contains(a.body, "ffel") {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	sender.ask(4, `{"type":"send","room_id":%d,"text":"the last"}`, room.ID)
+	for { // all that the listener was sent until the last message
+		o := listener.json()
+		b, err := json.Marshal(o)
+		must(t, err)
+		if strings.Contains(string(b), marker) {
+			t.Fatalf("another's socket: %s", b)
+		}
+		if o["text"] == "the last" {
+			break
+		}
+	}
+	nowhere := func(where, text, sign string) {
+		t.Helper()
+		if strings.Contains(text, marker) || strings.Contains(text, "ffel") {
+			t.Errorf("%s has what was blocked", where)
+		}
+		if !strings.Contains(text, sign) {
+			t.Errorf("%s has not even %q: this looked in the wrong place", where, sign)
+		}
+	}
+	d.until("PostgreSQL and Redis have the last message", func() bool {
+		return strings.Contains(tables(t, d.url), "the last") && strings.Contains(entries(t, rd.XRange(t.Context(), redisstream.DefaultStream, "-", "+").Val()), "the last")
+	})
+	nowhere("PostgreSQL", tables(t, d.url), "the first")
+	nowhere("Redis", entries(t, rd.XRange(t.Context(), redisstream.DefaultStream, "-", "+").Val()), "the first")
+	nowhere("the edge's log", d.logs.String(), "/messages")
+	nowhere("the metrics", d.do("GET", "/metrics", nil, "").body, "vezechat_edge_requests_total")
+	counted, err := d.posts.Gather()
+	must(t, err)
+	nowhere("the Poster's metrics", fmt.Sprint(counted), "vezechat_edge_guard_verdicts_total")
+	nowhere("the history", d.do("GET", path+"/messages", d.as(ann), "").body, "the first")
+}
+
+func entries(t *testing.T, v any) string {
+	t.Helper()
+	return fmt.Sprint(v)
+}
+
+// tables is all that a database has, as JSON.
+func tables(t *testing.T, url string) string {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	must(t, err)
+	defer pool.Close()
+	rows, err := pool.Query(t.Context(), `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`)
+	must(t, err)
+	var names []string
+	for rows.Next() {
+		var name string
+		must(t, rows.Scan(&name))
+		names = append(names, name)
+	}
+	must(t, rows.Err())
+	var all strings.Builder
+	for _, name := range names {
+		var s string
+		must(t, pool.QueryRow(t.Context(), `SELECT COALESCE(json_agg(t)::text, '') FROM `+name+` t`).Scan(&s))
+		all.WriteString(s)
+	}
+	return all.String()
+}
