@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,10 +110,11 @@ func (g *guarded) held(ctx context.Context, s Send, text string, j vezechat.Judg
 	return vezechat.HeldError(h.ID)
 }
 
-// flag tells moderators of a message that was let through. It was: that they are not
-// told is counted, and no error of its author's.
+// flag tells moderators of a message that was let through, if a guard wants it looked
+// at. That they could not be told is counted, and no error of its author's.
 func (g *guarded) flag(ctx context.Context, room vezechat.RoomID, id vezechat.MessageID, author vezechat.UserID, j vezechat.Judgement) {
-	if len(j.Findings) == 0 || g.moderation == nil {
+	wants := slices.ContainsFunc(j.Findings, func(f vezechat.Finding) bool { return f.Verdict == vezechat.VerdictFlag })
+	if !wants || g.moderation == nil {
 		return
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), flagWithin)
