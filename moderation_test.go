@@ -16,7 +16,9 @@ func TestMayModerate(t *testing.T) {
 		hidden = vezechat.CodeNotFound
 	)
 	read := vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite}
-	with := func(more ...vezechat.Scope) vezechat.Scopes { return append(append(vezechat.Scopes{}, read...), more...) }
+	with := func(more ...vezechat.Scope) vezechat.Scopes {
+		return append(append(vezechat.Scopes{}, read...), more...)
+	}
 	mod, admin := with(vezechat.ScopeChatModerate), with(vezechat.ScopeChatAdmin)
 	for _, tt := range []struct {
 		name   string
