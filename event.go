@@ -32,6 +32,8 @@ type Event struct {
 	Kind      RoomKind   `json:"kind,omitempty"`
 	SlowMode  *int       `json:"slow_mode,omitempty"`
 	Locked    *bool      `json:"locked,omitempty"`
+	Public    *bool      `json:"public,omitempty"`
+	Blocked   *bool      `json:"blocked,omitempty"` // of direct messages: one of the two blocks the other
 	Flags     []string   `json:"flags,omitempty"`
 
 	// Of tickets, and of what is done about them. All but these are as above: the
@@ -105,6 +107,12 @@ func AppendEvent(dst []byte, e *Event) []byte {
 	}
 	if e.Locked != nil {
 		dst = strconv.AppendBool(append(dst, `,"locked":`...), *e.Locked)
+	}
+	if e.Public != nil {
+		dst = strconv.AppendBool(append(dst, `,"public":`...), *e.Public)
+	}
+	if e.Blocked != nil {
+		dst = strconv.AppendBool(append(dst, `,"blocked":`...), *e.Blocked)
 	}
 	dst = appendList(dst, `,"flags":[`, e.Flags)
 	if e.TicketID != 0 || e.Status != "" {

@@ -68,7 +68,7 @@ func TestAppendEvent_WritesEveryField(t *testing.T) {
 	seconds, yes := 5, true
 	e := vezechat.Event{
 		Type: vezechat.EventTicketUpdated, RoomID: 1, TicketID: 2, MessageID: 3, UserID: 4, Handle: "@a", Text: "t", Nonce: "n", ReplyTo: 5, Emoji: "e", By: 6,
-		Reason: "r", Role: vezechat.RoleOwner, Until: &at, Name: "n", Kind: vezechat.KindSupport, SlowMode: &seconds, Locked: &yes, Flags: []string{"staff"},
+		Reason: "r", Role: vezechat.RoleOwner, Until: &at, Name: "n", Kind: vezechat.KindSupport, SlowMode: &seconds, Locked: &yes, Public: &yes, Blocked: &yes, Flags: []string{"staff"},
 		Subject: "s", CreatedBy: 7, RequesterID: 8, AssigneeID: 9, QueueID: 10, Status: "open", Priority: vezechat.PriorityHigh, Tags: []string{"x", "y"},
 		Live: true, Notes: true, Version: 11, MergedInto: 12, FollowUpOf: 13, OfferID: 14, ExpiresAt: &at, Metric: vezechat.MetricPickup, Percent: 50, DueAt: &at,
 		At: at, Trace: &vezechat.Trace{Traceparent: "00-x"},

@@ -20,6 +20,8 @@ const (
 	EventMemberKicked    EventType = "room.member.kicked"
 	EventMemberBanned    EventType = "room.member.banned"
 	EventMemberMuted     EventType = "room.member.muted"
+	EventMemberInvited   EventType = "room.member.invited"
+	EventMemberUninvited EventType = "room.member.uninvited"
 )
 
 // The events of tickets, and of what is done about them.
@@ -61,7 +63,7 @@ func (t EventType) Topic() Topic {
 	switch t {
 	case EventMessageCreated, EventMessageEdited, EventMessageDeleted, EventMessageHidden, EventMessageRestored,
 		EventReactionAdded, EventReactionRemoved, EventRoomCreated, EventRoomUpdated, EventRoomArchived,
-		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted:
+		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited:
 		return TopicRoom
 	case EventTicketCreated, EventTicketAssigned, EventTicketUnassigned, EventTicketUpdated, EventTicketCommented,
 		EventTicketSolved, EventTicketReopened, EventTicketClosed, EventTicketMerged,
@@ -119,7 +121,7 @@ func (e *Event) validateRoom() error {
 		}
 	case EventMessageDeleted, EventMessageHidden, EventMessageRestored:
 		message = true
-	case EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted:
+	case EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited:
 		if e.UserID <= 0 {
 			return Errorf(CodeBadRequest, "a member event needs user_id")
 		}

@@ -15,7 +15,7 @@ func full(t *testing.T, of vezechat.EventType) vezechat.Event {
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	e := vezechat.Event{
 		Type: of, RoomID: 1, TicketID: 2, MessageID: 3, UserID: 4, Handle: "@a", Text: "text", Nonce: "n", ReplyTo: 5, Emoji: "🚀", By: 6,
-		Reason: "why", Role: vezechat.RoleMember, Until: &at, Name: "name", Kind: vezechat.KindSupport, SlowMode: new(1), Locked: new(true), Flags: []string{"staff"},
+		Reason: "why", Role: vezechat.RoleMember, Until: &at, Name: "name", Kind: vezechat.KindSupport, SlowMode: new(1), Locked: new(true), Public: new(true), Blocked: new(true), Flags: []string{"staff"},
 		Subject: "help", CreatedBy: 7, RequesterID: 8, AssigneeID: 9, QueueID: 10, Status: string(vezechat.StatusOnHold), Priority: vezechat.PriorityHigh,
 		Tags: []string{"vip"}, Live: true, Notes: true, Version: 11, MergedInto: 12, FollowUpOf: 13, OfferID: 14, ExpiresAt: &at,
 		Metric: vezechat.MetricFirstReply, Percent: 50, DueAt: &at, At: at, Trace: &vezechat.Trace{Traceparent: "00-1"}, Seq: 15, Prev: 16,

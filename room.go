@@ -67,6 +67,7 @@ type Room struct {
 	CreatedAt  time.Time  `json:"created_at"`
 	ArchivedAt *time.Time `json:"archived_at,omitempty"`
 	SlowMode   int        `json:"slow_mode,omitempty"` // seconds between two messages of one member; staff exempt
+	Public     bool       `json:"public,omitempty"`    // a guild that anyone may look into and enter
 	Locked     bool       `json:"locked,omitempty"`    // only staff and the room's owner and moderators post
 	Members    int        `json:"members"`
 	Head       Seq        `json:"head"` // the room's last event that storage has
@@ -96,6 +97,7 @@ type Access struct {
 	UserID     UserID     `json:"user_id"`
 	Role       Role       `json:"role,omitempty"`
 	Banned     bool       `json:"banned,omitempty"`
+	Blocked    bool       `json:"blocked,omitempty"` // of direct messages: one of the two blocks the other
 	MutedUntil *time.Time `json:"muted_until,omitempty"`
 }
 
@@ -162,7 +164,7 @@ func (a Access) sees(c Caller) bool {
 		return false
 	case c.IsGuest():
 		return a.Room.ID == c.Guest.Room && a.Role != RoleNone
-	case a.Room.Kind == KindGlobal || a.Role != RoleNone:
+	case a.Room.Kind == KindGlobal || a.Room.Public || a.Role != RoleNone:
 		return true
 	case a.Room.Kind == KindSupport:
 		return c.Desk()
@@ -177,6 +179,10 @@ func (a Access) mayPost(c Caller, runs bool, now time.Time) error {
 		return Errorf(CodeForbidden, "your token may read, not write")
 	case a.MutedUntil != nil && now.Before(*a.MutedUntil):
 		return muted(*a.MutedUntil, now)
+	case a.Blocked:
+		return Errorf(CodeForbidden, "one of you blocks the other")
+	case a.Room.Public && a.Role == RoleNone && !runs:
+		return Errorf(CodeForbidden, "join first")
 	case a.Room.Locked && !runs:
 		return Errorf(CodeForbidden, "the room is locked")
 	}
@@ -218,7 +224,8 @@ type RoomService interface {
 	// Members lists a room's members by handle.
 	Members(ctx context.Context, q MemberQuery) ([]Member, error)
 
-	// PutMember adds a member or changes their role: oneself in a global room,
+	// PutMember adds a member or changes their role: oneself in a global room
+	// or a public guild,
 	// others with ActionInvite or ActionAppoint. Doing it twice is harmless.
 	PutMember(ctx context.Context, r MemberChange) (Member, error)
 
@@ -244,6 +251,7 @@ type CreateRoom struct {
 	Name    string   `json:"name"`
 	Kind    RoomKind `json:"kind"`
 	Meta    Meta     `json:"meta,omitempty"`
+	Public  bool     `json:"public,omitempty"` // of a guild
 	Members []UserID `json:"members,omitempty"`
 	Key     string   `json:"key,omitempty"` // idempotency key of the caller
 	Trace   Trace    `json:"trace,omitzero"`
@@ -271,6 +279,7 @@ type UpdateRoom struct {
 	Meta     *Meta   `json:"meta,omitempty"`
 	SlowMode *int    `json:"slow_mode,omitempty"`
 	Locked   *bool   `json:"locked,omitempty"`
+	Public   *bool   `json:"public,omitempty"` // of a guild
 }
 
 // MemberQuery asks for members.

@@ -54,7 +54,8 @@ type Config struct {
 	Tickets  vezechat.TicketService
 	Desk     vezechat.DeskService
 	Support  vezechat.SupportService
-	Keys     vezechat.KeyService // optional: nil takes no keys of games and bots
+	Contacts vezechat.ContactService // optional: nil knows no invitations and blocks
+	Keys     vezechat.KeyService     // optional: nil takes no keys of games and bots
 
 	Moderation vezechat.ModerationService
 

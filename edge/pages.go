@@ -29,6 +29,11 @@ func (e *Edge) roomsPage(c *fiber.Ctx, s Session) error {
 		Page: e.pageOf(c, s, f), Epoch: e.epoch(), Kinds: kindsFor(s.Caller), MayDM: s.Caller.Scopes.Has(vezechat.ScopeChatWrite),
 		Name: f.Fields["name"], To: f.Fields["to"],
 	}
+	if e.cfg.Contacts != nil && !s.Caller.IsGuest() {
+		if d.Invitations, err = e.cfg.Contacts.Invitations(c.UserContext(), s.Caller); err != nil {
+			return err
+		}
+	}
 	titles := 0
 	for _, r := range rooms {
 		item := templates.RoomItem{Room: r}
@@ -102,7 +107,7 @@ func (e *Edge) roomPage(c *fiber.Ctx, s Session, acc vezechat.Access) error {
 	f := e.takeFlash(c)
 	d := templates.RoomPage{
 		Page: e.pageOf(c, s, f), Room: acc.Room, Epoch: e.epoch(), Messages: msgs.Messages, More: msgs.More, Head: msgs.Head,
-		Before: h.Before, Members: members, Nonce: rand.Text(), Draft: f.Fields["text"], Invitee: f.Fields["handle"], Rights: e.rights(s.Caller, acc),
+		Before: h.Before, Members: members, Nonce: rand.Text(), Draft: f.Fields["text"], Invitee: f.Fields["handle"], Rights: e.rights(s.Caller, acc), Blocked: e.blocked(c, s),
 	}
 	d.Room.Role = acc.Role
 	if acc.Room.Kind == vezechat.KindDM {
@@ -127,7 +132,7 @@ func (e *Edge) rights(c vezechat.Caller, acc vezechat.Access) templates.Rights {
 	r := templates.Rights{
 		Post:  post == nil,
 		Amend: acc.May(c, vezechat.ActionAmend, now) == nil,
-		Join:  acc.Role == vezechat.RoleNone && acc.Room.Kind == vezechat.KindGlobal && acc.Room.ArchivedAt == nil,
+		Join:  acc.Role == vezechat.RoleNone && (acc.Room.Kind == vezechat.KindGlobal || acc.Room.Public) && acc.Room.ArchivedAt == nil,
 		Leave: acc.Role != vezechat.RoleNone && acc.Room.Kind != vezechat.KindDM,
 	}
 	if acc.Room.Kind == vezechat.KindGuild || acc.Room.Kind == vezechat.KindParty {

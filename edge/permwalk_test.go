@@ -21,6 +21,8 @@ import (
 //
 //	{room}    a guild with a member, a moderator, an owner, and {peer}, a member
 //	{global}  a global room
+//	{public}  a guild that anyone may enter, {inviting} one to which user is invited
+//	{invited} who is invited to {room}
 //	{dm}      the direct messages of the member and {peer}
 //	{message} a message of {peer} in {room}; {mine}: one of whoever asks, if they may
 //	{asked}   the room of {ticket}, {notes} that of its staff
@@ -126,6 +128,20 @@ func (w *walker) marks(text, role string) (pairs []string) {
 			}
 			pairs = append(pairs, "{mine}", w.said(at, h))
 		}
+	}
+	if has("{invited}") {
+		id := w.user(strings.ReplaceAll(w.name("invited"), " ", ""))
+		w.must(201, "POST", "/rooms/"+pairs[len(pairs)-1]+"/invitations", w.as("owner"), fmt.Sprintf(`{"user_id":%d}`, id))
+		pairs = append(pairs, "{invited}", fmt.Sprint(id))
+	}
+	if has("{public}") {
+		body := fmt.Sprintf(`{"name":%q,"kind":"guild","public":true}`, w.name("Public"))
+		pairs = append(pairs, "{public}", fmt.Sprint(w.must(201, "POST", "/rooms", w.as(peer), body).id(w.t)))
+	}
+	if has("{inviting}") {
+		at := w.guild()
+		w.must(201, "POST", at+"/invitations", w.as("owner"), `{"handle":"@user"}`)
+		pairs = append(pairs, "{inviting}", strings.TrimPrefix(at, "/rooms/"))
 	}
 	if has("{dm}") {
 		var dm struct {

@@ -65,7 +65,7 @@ func (e *Edge) createRoom(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	r := vezechat.CreateRoom{
-		Caller: s.Caller, Name: p.String("name"), Kind: vezechat.RoomKind(p.String("kind")), Meta: p.Object("meta"),
+		Caller: s.Caller, Name: p.String("name"), Kind: vezechat.RoomKind(p.String("kind")), Meta: p.Object("meta"), Public: p.Bool("public"),
 		Members: p.UserIDs("members", vezechat.MaxRoomMembers), Key: nonceOf(c, p), Trace: TraceOf(c),
 	}
 	if err := checkRoom(p, r); err != nil {
@@ -140,6 +140,9 @@ func (e *Edge) updateRoom(c *fiber.Ctx, s Session) error {
 	}
 	if p.Has("slow_mode") {
 		r.SlowMode = new(int(p.Int("slow_mode", 0, 0, maxSlowMode)))
+	}
+	if p.Has("public") {
+		r.Public = new(p.Bool("public"))
 	}
 	if p.Has("locked") {
 		r.Locked = new(p.Bool("locked"))

@@ -16,6 +16,7 @@ import (
 func (e *Edge) routes() {
 	e.serviceRoutes()
 	e.roomRoutes()
+	e.contactRoutes()
 	e.messageRoutes()
 	e.deskRoutes()
 	e.supportRoutes()

@@ -45,13 +45,14 @@ func (p Page) SignInURL() string {
 // RoomsPage is the list of rooms.
 type RoomsPage struct {
 	Page
-	Mine  []RoomItem          // rooms the caller is in, as they should stand
-	Open  []RoomItem          // rooms they can join
-	Kinds []vezechat.RoomKind // kinds they may create; none: no form
-	MayDM bool
-	Epoch string // of the log, for the cursors of the socket
-	Name  string // what was typed into the create form that failed
-	To    string // what was typed into the DM form that failed
+	Mine        []RoomItem            // rooms the caller is in, as they should stand
+	Open        []RoomItem            // rooms they can join
+	Invitations []vezechat.Invitation // that are open
+	Kinds       []vezechat.RoomKind   // kinds they may create; none: no form
+	MayDM       bool
+	Epoch       string // of the log, for the cursors of the socket
+	Name        string // what was typed into the create form that failed
+	To          string // what was typed into the DM form that failed
 }
 
 // RoomItem is a room in the list.
@@ -180,21 +181,22 @@ func (p *Pages) roomsView(d RoomsPage) roomsView {
 // below 2^53, what JavaScript counts exactly: at a million events a second for
 // two centuries.
 type pageData struct {
-	Base    string       `json:"base"`
-	Me      int64        `json:"me"`
-	Handle  string       `json:"handle,omitempty"`
-	Epoch   string       `json:"epoch,omitempty"`
-	Rooms   []roomCursor `json:"rooms,omitempty"`
-	Room    int64        `json:"room,omitempty"`
-	Head    uint64       `json:"head,omitempty"`
-	Read    uint64       `json:"read,omitempty"`
-	More    bool         `json:"more,omitempty"`
-	Live    bool         `json:"live,omitempty"`
-	Amend   bool         `json:"amend,omitempty"`
-	Post    bool         `json:"post,omitempty"`
-	Above   int          `json:"above,omitempty"` // members whose role ranks below may be removed
-	MaxText int          `json:"max_text,omitempty"`
-	Members []personData `json:"members,omitempty"`
+	Base    string            `json:"base"`
+	Me      int64             `json:"me"`
+	Handle  string            `json:"handle,omitempty"`
+	Epoch   string            `json:"epoch,omitempty"`
+	Rooms   []roomCursor      `json:"rooms,omitempty"`
+	Room    int64             `json:"room,omitempty"`
+	Head    uint64            `json:"head,omitempty"`
+	Read    uint64            `json:"read,omitempty"`
+	More    bool              `json:"more,omitempty"`
+	Live    bool              `json:"live,omitempty"`
+	Amend   bool              `json:"amend,omitempty"`
+	Post    bool              `json:"post,omitempty"`
+	Above   int               `json:"above,omitempty"` // members whose role ranks below may be removed
+	MaxText int               `json:"max_text,omitempty"`
+	Members []personData      `json:"members,omitempty"`
+	Blocked []vezechat.UserID `json:"blocked,omitempty"`
 
 	// Of the pages of tickets.
 	Ticket    int64  `json:"ticket,omitempty"`

@@ -32,6 +32,7 @@ type RoomPage struct {
 	ReplyTo  *vezechat.Message  // the message that the composer answers
 	Nonce    string             // of the composer's form, fresh for each page
 	Draft    string             // what was typed into a form that failed
+	Blocked  []vezechat.UserID  // whose messages the viewer does not want to see
 	Invitee  string             // who could not be added as a member
 	Rights   Rights
 }
@@ -169,6 +170,9 @@ func (p *Pages) messageView(d RoomPage, prev *vezechat.Message, m vezechat.Messa
 		v.Quote = quote
 	}
 	v.Gone = gone(m)
+	if v.Gone == "" && slices.Contains(d.Blocked, m.UserID) {
+		v.Gone = "A message of somebody whom you block."
+	}
 	if v.Gone != "" {
 		return v, nil
 	}
@@ -207,7 +211,7 @@ func (r RoomPage) data() pageData {
 	d := pageData{
 		Base: r.Base, Me: int64(r.Me.UserID), Handle: r.Me.Handle, Epoch: r.Epoch, Room: int64(r.Room.ID),
 		Head: uint64(r.Head), Read: uint64(r.ReadUpto), More: r.More, Live: r.Before == 0 && r.SignedIn(),
-		Amend: r.Rights.Amend, Post: r.Rights.Post, MaxText: vezechat.MaxText, Above: r.above(),
+		Amend: r.Rights.Amend, Post: r.Rights.Post, MaxText: vezechat.MaxText, Above: r.above(), Blocked: r.Blocked,
 	}
 	for _, m := range r.Members {
 		d.Members = append(d.Members, personData{ID: int64(m.UserID), Handle: m.Handle, Role: string(m.Role)})

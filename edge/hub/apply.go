@@ -35,6 +35,9 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 		r.remove(e.UserID)
 	case vezechat.EventRoomUpdated, vezechat.EventRoomArchived:
 		r.eachAccess(0, func(a *vezechat.Access) { changeRoom(a, &e) })
+		if e.Public != nil && !*e.Public {
+			r.removeStrangers()
+		}
 	case vezechat.EventMemberJoined:
 		r.eachAccess(e.UserID, func(a *vezechat.Access) { a.Role = e.Role })
 	case vezechat.EventMemberMuted:
@@ -67,6 +70,12 @@ func changeRoom(a *vezechat.Access, e *vezechat.Event) {
 	if e.Locked != nil {
 		a.Room.Locked = *e.Locked
 	}
+	if e.Public != nil {
+		a.Room.Public = *e.Public
+	}
+	if e.Blocked != nil {
+		a.Blocked = *e.Blocked
+	}
 }
 
 // eachAccess changes the access of one user's sockets, or of all for user 0, those
@@ -87,6 +96,34 @@ func (r *room) eachAccess(user vezechat.UserID, fn func(*vezechat.Access)) {
 			fn(&k.access)
 			r.recent[u] = k
 		}
+	}
+}
+
+// removeStrangers takes those out of a guild that is public no more who are no members
+// of it. An administrator joins again. mu is held.
+func (r *room) removeStrangers() {
+	strangers := map[vezechat.UserID]bool{}
+	look := func(c *Conn) {
+		if a, ok := c.Access(r.id); ok && a.Role == vezechat.RoleNone {
+			strangers[c.user] = true
+		}
+	}
+	for _, c := range r.members {
+		look(c)
+	}
+	for c := range r.entering {
+		look(c)
+	}
+	for u, k := range r.recent {
+		if k.access.Role == vezechat.RoleNone {
+			strangers[u] = true
+		}
+	}
+	if len(strangers) > 0 {
+		r.send() // they hear why
+	}
+	for u := range strangers {
+		r.remove(u)
 	}
 }
 

@@ -26,7 +26,8 @@ type Services struct {
 	Tickets  vezechat.TicketService
 	Desk     vezechat.DeskService
 	Support  vezechat.SupportService
-	Keys     vezechat.KeyService // optional: nil keeps none
+	Keys     vezechat.KeyService     // optional: nil keeps none
+	Contacts vezechat.ContactService // optional
 
 	Moderation vezechat.ModerationService // nil: not served
 }
@@ -38,7 +39,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys))
+	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts))
 	if of.Moderation != nil {
 		err = errors.Join(err, serveModeration(s, of.Moderation))
 	}

@@ -13,9 +13,10 @@ import (
 // accessColumns are what Access.May decides on, of accessTables. Statements that
 // return what is in a room select them with it.
 const accessColumns = `
-r.id, r.kind, r.archived_at, r.locked, r.slow_mode, coalesce(m.role, ''), coalesce(x.banned_until > now(), false), x.muted_until`
+r.id, r.kind, r.archived_at, r.locked, r.slow_mode, coalesce(m.role, ''), coalesce(x.banned_until > now(), false), x.muted_until, r.public,
+r.kind = 'dm' AND EXISTS (SELECT 1 FROM user_blocks b WHERE b.user_id = r.dm_low AND b.blocked_id = r.dm_high OR b.user_id = r.dm_high AND b.blocked_id = r.dm_low)`
 
-const accessWidth = 8
+const accessWidth = 10
 
 // accessTables binds $1 to the user. r is the room.
 const accessTables = `
@@ -24,7 +25,7 @@ LEFT JOIN room_restrictions x ON x.room_id = r.id AND x.user_id = $1`
 
 // accessFields are where accessColumns are scanned to.
 func accessFields(a *vezechat.Access) []any {
-	return []any{&a.Room.ID, &a.Room.Kind, &a.Room.ArchivedAt, &a.Room.Locked, &a.Room.SlowMode, &a.Role, &a.Banned, &a.MutedUntil}
+	return []any{&a.Room.ID, &a.Room.Kind, &a.Room.ArchivedAt, &a.Room.Locked, &a.Room.SlowMode, &a.Role, &a.Banned, &a.MutedUntil, &a.Room.Public, &a.Blocked}
 }
 
 // access takes accessColumns.
@@ -32,6 +33,7 @@ func (r *row) access(a *vezechat.Access) {
 	a.Room.ID, a.Room.Kind = vezechat.RoomID(r.int()), vezechat.RoomKind(r.same(string(a.Room.Kind)))
 	a.Room.ArchivedAt, a.Room.Locked, a.Room.SlowMode = r.time(), r.bool(), r.int4()
 	a.Role, a.Banned, a.MutedUntil = vezechat.Role(r.same(string(a.Role))), r.bool(), r.time()
+	a.Room.Public, a.Blocked = r.bool(), r.bool()
 }
 
 // roomColumns are accessColumns and the rest of a room. h is its head.

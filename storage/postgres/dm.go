@@ -41,6 +41,9 @@ func (s *Store) OpenDM(ctx context.Context, r vezechat.OpenDM) (vezechat.Room, e
 		if err := s.mayTalk(me, you); err != nil {
 			return 0, err
 		}
+		if err := notBlocked(ctx, tx, you.ID, vezechat.Caller{UserID: me.ID}); err != nil {
+			return 0, err
+		}
 		return s.dm(ctx, tx, r, me, you)
 	})
 }

@@ -130,6 +130,11 @@ func (s *Store) PutMember(ctx context.Context, r vezechat.MemberChange) (vezecha
 		if err := s.mayPut(a, r, m); err != nil || m.Role == r.Role {
 			return err
 		}
+		if m.Role == vezechat.RoleNone && r.UserID != r.Caller.UserID {
+			if err := notBlocked(ctx, tx, r.UserID, r.Caller); err != nil {
+				return err
+			}
+		}
 		if banned {
 			return vezechat.Errorf(vezechat.CodeForbidden, "that user is banned from this room")
 		}
@@ -143,14 +148,14 @@ func (s *Store) PutMember(ctx context.Context, r vezechat.MemberChange) (vezecha
 	return s.unmuted(m), nil
 }
 
-// mayPut: everyone may enter a global room by themselves; adding others is
+// mayPut: everyone may enter a global room or a public guild by themselves; adding others is
 // inviting, and any other role than the one that they have is appointing.
 func (s *Store) mayPut(a vezechat.Access, r vezechat.MemberChange, was vezechat.Member) error {
 	self := r.UserID == r.Caller.UserID
 	switch {
 	case self && was.Role == r.Role:
 		return nil
-	case self && was.Role == vezechat.RoleNone && a.Room.Kind == vezechat.KindGlobal && r.Role == vezechat.RoleMember:
+	case self && was.Role == vezechat.RoleNone && (a.Room.Kind == vezechat.KindGlobal || a.Room.Public) && r.Role == vezechat.RoleMember:
 		if a.Room.ArchivedAt != nil {
 			return vezechat.Errorf(vezechat.CodeConflict, "the room is archived")
 		}
@@ -167,6 +172,9 @@ UPDATE room_members SET role = $3 WHERE room_id = $1 AND user_id = $2`
 func (s *Store) putMember(ctx context.Context, tx pgx.Tx, r vezechat.MemberChange, was vezechat.Member) (vezechat.Member, error) {
 	m := was
 	if was.Role == vezechat.RoleNone {
+		if _, err := tx.Exec(ctx, deleteInvitation, r.RoomID, r.UserID); err != nil {
+			return m, err
+		}
 		added, err := addMembers(ctx, tx, r.RoomID, []vezechat.UserID{r.UserID}, r.UserID, r.Role)
 		if err != nil {
 			return m, err

@@ -54,7 +54,7 @@ WHERE t.room_id = $2`
 const byEmoji = ` GROUP BY t.message_id, t.emoji`
 
 // noAccess stands where the room's head and accessColumns are in the first row.
-const noAccess = `NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, `
+const noAccess = `NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, `
 
 // pageRows is what the rows of a page say.
 type pageRows struct {

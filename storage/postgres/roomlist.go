@@ -46,14 +46,14 @@ WITH after AS (
 ), open AS (
     SELECT r.id, r.name_key, true AS other
     FROM rooms r
-    WHERE r.kind = 'global' AND ($4 OR r.archived_at IS NULL)
+    WHERE (r.kind = 'global' OR r.public) AND ($4 OR r.archived_at IS NULL)
       AND NOT EXISTS (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = $1)
       AND ($6 = 0 OR (true, r.name_key, r.id) > (SELECT other, name_key, id FROM after))
     ORDER BY r.name_key, r.id LIMIT $2
 ), closed AS (
     SELECT r.id, r.name_key, true AS other
     FROM rooms r
-    WHERE $5 AND r.kind NOT IN ('global', 'dm', 'support') AND ($4 OR r.archived_at IS NULL)
+    WHERE $5 AND r.kind NOT IN ('global', 'dm', 'support') AND NOT r.public AND ($4 OR r.archived_at IS NULL)
       AND NOT EXISTS (SELECT 1 FROM room_members m WHERE m.room_id = r.id AND m.user_id = $1)
       AND ($6 = 0 OR (true, r.name_key, r.id) > (SELECT other, name_key, id FROM after))
     ORDER BY r.name_key, r.id LIMIT $2

@@ -72,6 +72,8 @@ func checkCreate(r vezechat.CreateRoom) error {
 		return oneTicket()
 	case !r.Caller.Scopes.Has(need):
 		return vezechat.Errorf(vezechat.CodeForbidden, "making a %s room needs %s", r.Kind, need)
+	case r.Public && r.Kind != vezechat.KindGuild:
+		return publicGuilds()
 	case len(r.Members) > vezechat.MaxRoomMembers:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "a room is made with at most %d members", vezechat.MaxRoomMembers)
 	}
@@ -79,6 +81,10 @@ func checkCreate(r vezechat.CreateRoom) error {
 		return err
 	}
 	return checkMeta(r.Meta)
+}
+
+func publicGuilds() error {
+	return vezechat.Errorf(vezechat.CodeBadRequest, "only a guild is public or not")
 }
 
 func checkMeta(m vezechat.Meta) error {
@@ -96,7 +102,7 @@ UPDATE idempotency_keys SET room_id = $3 WHERE user_id = $1 AND key = $2`
 
 // makeRoom inserts the room, its members and its events.
 func (s *Store) makeRoom(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom, name names.Name) (vezechat.RoomID, error) {
-	id, err := s.insertRoom(ctx, tx, newRoom{name: name, kind: r.Kind, meta: r.Meta, by: r.Caller.UserID})
+	id, err := s.insertRoom(ctx, tx, newRoom{name: name, kind: r.Kind, meta: r.Meta, public: r.Public, by: r.Caller.UserID})
 	if err != nil {
 		return 0, err
 	}
@@ -136,13 +142,14 @@ type newRoom struct {
 	name      names.Name
 	kind      vezechat.RoomKind
 	meta      vezechat.Meta
+	public    bool
 	by        vezechat.UserID // 0: nobody
 	low, high vezechat.UserID // of a direct message
 }
 
 const insertRoomRow = `
-INSERT INTO rooms (id, name, name_key, name_look, kind, meta, created_by, dm_low, dm_high) OVERRIDING SYSTEM VALUE
-VALUES ($1, $2, $3, $4, $5, $6, nullif($7::bigint, 0), nullif($8::bigint, 0), nullif($9::bigint, 0))
+INSERT INTO rooms (id, name, name_key, name_look, kind, meta, created_by, dm_low, dm_high, public) OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, $5, $6, nullif($7::bigint, 0), nullif($8::bigint, 0), nullif($9::bigint, 0), $10)
 ON CONFLICT (dm_low, dm_high) WHERE kind = 'dm' DO NOTHING
 RETURNING id`
 
@@ -189,7 +196,7 @@ func (s *Store) insertRoom(ctx context.Context, tx pgx.Tx, n newRoom) (id vezech
 	if id, err = s.newRoomID(ctx, tx); err != nil {
 		return 0, err
 	}
-	err = tx.QueryRow(ctx, insertRoomRow, id, n.name.Text, n.name.Key, n.name.Look, n.kind, []byte(meta), n.by, n.low, n.high).Scan(&id)
+	err = tx.QueryRow(ctx, insertRoomRow, id, n.name.Text, n.name.Key, n.name.Look, n.kind, []byte(meta), n.by, n.low, n.high, n.public).Scan(&id)
 	if violates(err, "rooms_name_key", "rooms_name_look") {
 		return 0, nameTaken(err)
 	}
@@ -207,7 +214,7 @@ func nameTaken(err error) error {
 const updateRoomRow = `
 UPDATE rooms SET
     name = coalesce($2, name), name_key = coalesce($3, name_key), name_look = coalesce($4, name_look),
-    meta = coalesce($5, meta), slow_mode = coalesce($6, slow_mode), locked = coalesce($7, locked)
+    meta = coalesce($5, meta), slow_mode = coalesce($6, slow_mode), locked = coalesce($7, locked), public = coalesce($8, public)
 WHERE id = $1`
 
 // UpdateRoom implements vezechat.RoomService.
@@ -219,6 +226,9 @@ func (s *Store) UpdateRoom(ctx context.Context, r vezechat.UpdateRoom) (vezechat
 	var room vezechat.Room
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		was, err := s.lock(ctx, tx, r.RoomRef, vezechat.ActionModify)
+		if err == nil && r.Public != nil && was.Room.Kind != vezechat.KindGuild {
+			err = publicGuilds()
+		}
 		if err != nil {
 			return err
 		}
@@ -235,7 +245,7 @@ func (s *Store) UpdateRoom(ctx context.Context, r vezechat.UpdateRoom) (vezechat
 		room = a.Room
 		return emit(ctx, tx, []vezechat.Event{{
 			Type: vezechat.EventRoomUpdated, RoomID: r.RoomID, UserID: r.Caller.UserID, Handle: r.Caller.Handle,
-			Name: room.Name, SlowMode: &room.SlowMode, Locked: &room.Locked, At: s.now(),
+			Name: room.Name, SlowMode: &room.SlowMode, Locked: &room.Locked, Public: r.Public, At: s.now(),
 		}}, r.Trace)
 	})
 	if err != nil {
@@ -297,7 +307,7 @@ func updateRoom(ctx context.Context, tx pgx.Tx, r vezechat.UpdateRoom, name *nam
 			meta = []byte(`{}`)
 		}
 	}
-	_, err := tx.Exec(ctx, updateRoomRow, r.RoomID, text, key, look, meta, r.SlowMode, r.Locked)
+	_, err := tx.Exec(ctx, updateRoomRow, r.RoomID, text, key, look, meta, r.SlowMode, r.Locked, r.Public)
 	if violates(err, "rooms_name_key", "rooms_name_look") {
 		return nameTaken(err)
 	}

@@ -33,7 +33,7 @@ export function fill(li, m) {
   if (m.reply_to) quote(li, m.reply_to, m.reply);
   text(li, m.text, !!m.edited_at);
   reactions(li, m.reactions ?? []);
-  if (m.deleted || m.hidden) gone(li, m.deleted);
+  if (m.deleted || m.hidden || blocked(m)) gone(li, m.deleted, blocked(m));
   else tools(li);
   return li;
 }
@@ -81,8 +81,10 @@ function quote(li, id, preview) {
   if (!preview && !target) fetchOne(id).then((m) => { if (m) quote(li, id, m); }).catch(() => {});
 }
 
-function gone(li, deleted) {
-  $(".text", li).replaceChildren(el("p", { className: "placeholder" }, deleted ? "This message was deleted." : "This message was hidden by a moderator."));
+const blocked = (m) => (page.blocked ?? []).includes(m.user_id);
+
+function gone(li, deleted, unwanted) {
+  $(".text", li).replaceChildren(el("p", { className: "placeholder" }, unwanted && !deleted ? "A message of somebody whom you block." : deleted ? "This message was deleted." : "This message was hidden by a moderator."));
   li.classList.add("gone");
   raw.delete(li);
   show($(".edited", li), false);
