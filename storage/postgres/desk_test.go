@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
 func TestWrapUp(t *testing.T) {
@@ -175,4 +176,12 @@ func TestDesk_WhoMay(t *testing.T) {
 	if got := w.found(a); got.Capacity != 100 || len(got.Places) != 1 {
 		t.Errorf("a refused change was made: %+v", got)
 	}
+}
+
+func TestPutAgent_NoGuests(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	guest, _ := w.guest("hello")
+	_, err := w.PutAgent(t.Context(), vezechat.PutAgent{Caller: w.boss, ID: guest.UserID, CanReply: true, Capacity: 100})
+	wantCode(t, err, vezechat.CodeBadRequest)
 }

@@ -77,7 +77,7 @@ func noAgent() error { return vezechat.Errorf(vezechat.CodeNotFound, "no such ag
 
 const putAgent = `
 INSERT INTO agents (user_id, can_reply, capacity)
-SELECT u.id, $2, $3 FROM users u WHERE u.id = $1 AND ((SELECT count(*) FROM agents) < $4 OR EXISTS (SELECT FROM agents WHERE user_id = $1))
+SELECT u.id, $2, $3 FROM users u WHERE u.id = $1 AND NOT u.guest AND ((SELECT count(*) FROM agents) < $4 OR EXISTS (SELECT FROM agents WHERE user_id = $1))
 ON CONFLICT (user_id) DO UPDATE SET can_reply = $2, capacity = $3`
 
 const clearSkills = `
@@ -110,7 +110,7 @@ func (s *Store) PutAgent(ctx context.Context, r vezechat.PutAgent) (a vezechat.A
 	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, putAgent, r.ID, r.CanReply, r.Capacity, vezechat.MaxAgents)
 		if err == nil && tag.RowsAffected() == 0 {
-			return vezechat.Errorf(vezechat.CodeBadRequest, "id: there is no such user, or there are %d agents", vezechat.MaxAgents)
+			return vezechat.Errorf(vezechat.CodeBadRequest, "id: there is no such user with an account, or there are %d agents", vezechat.MaxAgents)
 		}
 		if err != nil {
 			return err

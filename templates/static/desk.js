@@ -90,7 +90,7 @@ export function follow(client, selectors, every = 60000) {
 function say(untold) {
   const box = $("#conn");
   box.dataset.state = untold ? "asking" : "online";
-  $("span", box).textContent = untold ? `asks every ${UNTOLD / 1000} s` : "online";
+  $("span", box).textContent = untold ? `asks every ${UNTOLD / 1000} s` : "connected";
 }
 
 // duty tells the hub that the agent is there as long as this page is open.
