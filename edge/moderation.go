@@ -116,6 +116,9 @@ func (e *Edge) listCases(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	if wantsPage(c) {
+		return e.queuePage(c, s, q, page)
+	}
 	return c.JSON(page)
 }
 
@@ -147,6 +150,9 @@ func (e *Edge) listAudit(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	if wantsPage(c) {
+		return e.auditPage(c, s, page)
+	}
 	return c.JSON(page)
 }
 
@@ -165,6 +171,9 @@ func (e *Edge) showRules(c *fiber.Ctx, s Session) error {
 	v, err := e.cfg.Moderation.Rules(c.UserContext())
 	if err != nil {
 		return err
+	}
+	if wantsPage(c) {
+		return e.rulesPage(c, s, v)
 	}
 	return c.JSON(v)
 }
@@ -199,6 +208,10 @@ func (e *Edge) putRules(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	if wantsPage(c) {
+		e.setFlash(c, flash{Done: "The rules are kept."})
+		return redirect(c, "/moderation/rules")
+	}
 	return c.JSON(v)
 }
 
@@ -206,6 +219,9 @@ func (e *Edge) listHeld(c *fiber.Ctx, s Session) error {
 	list, err := e.cfg.Moderation.Held(c.UserContext(), s.Caller)
 	if err != nil {
 		return err
+	}
+	if wantsPage(c) {
+		return e.heldPage(c, s, list)
 	}
 	return listed(c, "held", list)
 }

@@ -283,3 +283,32 @@ func TestRules_VersionsAndWhoMay(t *testing.T) {
 		t.Error(body)
 	}
 }
+
+func TestModerationPages_FormsWithoutAScript(t *testing.T) {
+	t.Parallel()
+	w := newModWorld(t)
+	e := w.edge(t, "edge-1")
+	room := e.room()
+	path := fmt.Sprintf("/rooms/%d/messages", room)
+	id := e.must(201, "POST", path, e.as(alice), `{"text":"<b>rude</b>"}`).id(t)
+	e.must(202, "POST", fmt.Sprintf("%s/%d/report", path, id), e.as(bob), `{"reason":"rude"}`)
+	page := with(e.as(judge, vezechat.ScopeChatModerate), "Accept", "text/html", "Referer", "http://example.com/moderation/queue", "Content-Type", formType)
+	if body := e.must(200, "GET", "/moderation/queue", page, "").body; !strings.Contains(body, `value="hide"`) || !strings.Contains(body, "&lt;b&gt;rude") {
+		t.Errorf("the queue: %s", body)
+	}
+	a := e.must(303, "POST", "/moderation/actions", page, form("action", "hide", "case_id", "1", "room_id", fmt.Sprint(room), "message_id", fmt.Sprint(id), "reason", "rude"))
+	if at := a.header.Get("Location"); at != "/moderation/queue" {
+		t.Errorf("back to %q", at)
+	}
+	e.must(303, "POST", "/moderation/actions", page, form("action", "mute", "user_id", "@alice", "room_id", "", "for", "900", "reason", ""))
+	e.must(303, "POST", "/moderation/actions", page, form("action", "unmute", "user_id", "@alice", "reason", ""))
+	if body := e.must(200, "GET", "/moderation/audit?user=@alice", page, "").body; strings.Count(body, `<span class="tag">`) != 3 {
+		t.Errorf("the audit log: %s", body)
+	}
+	if body := e.must(200, "GET", "/moderation/rules", page, "").body; !strings.Contains(body, "built-in") || strings.Contains(body, "Keep these") {
+		t.Errorf("the rules: %s", body)
+	}
+	e.until("the author is told", func() bool {
+		return strings.Contains(e.do("GET", "/moderation/held", with(e.as(alice), "Accept", "text/html"), "").body, `name="message_id"`)
+	})
+}

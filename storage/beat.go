@@ -61,6 +61,10 @@ func (r *Role) beat(ctx context.Context, b *beat) {
 		r.metrics.outboxEvents.Set(float64(n))
 		r.metrics.outboxSeconds.Set(oldest.Seconds())
 	}
+	if n, oldest, err := r.Store.CasesBacklog(ctx); err == nil {
+		r.metrics.cases.Set(float64(n))
+		r.metrics.caseSeconds.Set(oldest.Seconds())
+	}
 	r.alarm(ctx, b, out)
 	if r.Beater != nil {
 		r.Beater.Beat(ctx, out)

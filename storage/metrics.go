@@ -7,6 +7,7 @@ type metrics struct {
 	runEvents, runSeconds                   prometheus.Histogram
 	lagSeconds, lagRatio                    prometheus.Gauge
 	outboxEvents, outboxSeconds             prometheus.Gauge
+	cases, caseSeconds                      prometheus.Gauge
 	writer, halted                          prometheus.Gauge
 	retries                                 *prometheus.CounterVec // by part and reason
 }
@@ -33,6 +34,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lagRatio:      gauge("lag_ratio", "Share of the log's room or time that events not stored have used up."),
 		outboxEvents:  gauge("outbox_events", "Events that wait for the log, counted up to 10,000."),
 		outboxSeconds: gauge("outbox_seconds", "Age of the oldest event that waits for the log."),
+		cases:         gauge("moderation_cases", "Cases that wait for a moderator, counted up to 10,000."),
+		caseSeconds:   gauge("moderation_case_seconds", "Age of the oldest case that waits for a moderator."),
 		writer:        gauge("writer_state", "1 while this process stores the log."),
 		halted:        gauge("halted_state", "1 while the writer has stopped because the log is not the one stored."),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -41,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.stored, m.poison, m.lost, m.epochs, m.published, m.runEvents, m.runSeconds, m.lagSeconds, m.lagRatio,
-			m.outboxEvents, m.outboxSeconds, m.writer, m.halted, m.retries)
+			m.outboxEvents, m.outboxSeconds, m.cases, m.caseSeconds, m.writer, m.halted, m.retries)
 	}
 	return m
 }

@@ -49,6 +49,8 @@ type Store interface {
 	OutboxSignal() <-chan struct{}
 	// OutboxBacklog returns how many entries there are, and the oldest one's age.
 	OutboxBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
+	// CasesBacklog returns how many cases wait for a moderator, and the oldest one's age.
+	CasesBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
 	// Shared returns the last place of a run at which the record given is stored, 0
 	// when there is none.
 	Shared(ctx context.Context, recs []vezechat.Record) (vezechat.Seq, error)

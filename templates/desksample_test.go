@@ -21,6 +21,10 @@ type sampleDesk struct {
 	tickets TicketsPage
 	support SupportPage
 	keys    KeysPage
+	queue   QueuePage
+	audit   AuditPage
+	rules   RulesPage
+	held    HeldPage
 }
 
 func newSampleDesk(s string) sampleDesk {
@@ -85,6 +89,7 @@ func newSampleDesk(s string) sampleDesk {
 	d.keys = KeysPage{Page: page, Keys: []vezechat.APIKey{key, gone}, Made: &key, Secret: s, Nonce: "n", Name: s, Handle: s}
 	d.keys.Me.Scopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatAdmin}
 	d.keys.Scopes = d.keys.Me.MayGive()
+	d.moderation(page, s)
 	d.guest = d.request
 	d.guest.Me.Guest = vezechat.Guest{Ticket: 88, Room: 40}
 	d.guest.Ticket = t.ForRequester()
@@ -92,6 +97,37 @@ func newSampleDesk(s string) sampleDesk {
 	d.guest.Place = vezechat.QueuePlace{State: vezechat.ItemQueued, Live: false}
 	d.support.Me = vezechat.Caller{}
 	return d
+}
+
+// moderation are the pages of moderators.
+func (d *sampleDesk) moderation(page Page, s string) {
+	at := sampleNow
+	page.Me.Scopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite, vezechat.ScopeChatAdmin}
+	slow, locked := 10, true
+	mute := vezechat.AuditEntry{ID: 5, At: at, ActorID: 9, Actor: s, Action: vezechat.ModMute, RoomID: 17, Room: s, UserID: 8, Handle: s, Until: &at, Reason: s}
+	lines := []vezechat.AuditEntry{
+		mute, {ID: 4, At: at, Guard: s, Action: vezechat.ModHide, RoomID: 17, MessageID: 442, UserID: 8, Handle: s},
+		{ID: 3, At: at, Actor: s, Action: vezechat.ModSlowMode, RoomID: 17, Room: s, After: vezechat.ModState{SlowMode: &slow, Locked: &locked}},
+		{ID: 2, At: at, Actor: s, Action: vezechat.ModRules, After: vezechat.ModState{Rules: 3}},
+	}
+	said := []vezechat.CaseMessage{{ID: 440, UserID: 7, Handle: s, Text: s, At: at}, {ID: 441, UserID: 7, Handle: s, At: at}}
+	c := vezechat.ModCase{
+		ID: 3, Kind: vezechat.CaseReport, State: vezechat.CaseClaimed, Claimer: s, OpenedAt: at, RoomID: 17, Room: s, RoomKind: vezechat.KindGuild, MessageID: 442,
+		UserID: 8, Handle: s, Text: s, Message: vezechat.MessageVisible, Said: &at, Count: 21, Reports: []vezechat.Complaint{{Handle: s, Reason: s, At: at}, {Handle: s, At: at}},
+		Findings: []vezechat.Finding{{Guard: "words", Label: s, Reason: s}}, Before: said, After: said, Prior: lines,
+	}
+	held, hidden, done := c, c, c
+	held.ID, hidden.ID, done.ID = 4, 5, 6
+	held.Kind, held.State, held.Claimer, held.MessageID, held.HeldID, held.Message, held.Reports, held.Count = vezechat.CaseHeld, vezechat.CaseOpen, "", 0, 2, vezechat.HeldWaiting, nil, 0
+	hidden.Kind, hidden.Message, hidden.Appeal, hidden.RoomKind = vezechat.CaseAppeal, vezechat.MessageHidden, s, vezechat.KindDM
+	done.State, done.Outcome, done.Text, done.Message = vezechat.CaseDone, vezechat.ModDelete, "", vezechat.MessageDeleted
+	d.queue = QueuePage{Page: page, Queue: vezechat.CasePage{Cases: []vezechat.ModCase{c, held, hidden, done}, Open: 1, Claimed: 2, Oldest: &at}, Kind: vezechat.CaseReport, Next: "after=3"}
+	d.audit = AuditPage{Page: page, Entries: lines, Next: "before=2", Asked: map[string]string{"user": s, "actor": s, "action": "mute", "room": "17"}}
+	d.rules = RulesPage{Page: page, Version: 3, Doc: s, May: true}
+	d.held = HeldPage{Page: page, Held: []vezechat.Held{
+		{ID: 2, RoomID: 17, Text: s, At: at, State: vezechat.HeldRejected, Reason: s}, {RoomID: 17, MessageID: 442, Text: s, At: at, State: "hidden"},
+		{ID: 1, RoomID: 17, Text: s, At: at, State: vezechat.HeldApproved}, {ID: 3, RoomID: 17, Text: s, At: at, State: vezechat.HeldWaiting, Appealed: true},
+	}}
 }
 
 // render are the pages with s for every text.
@@ -104,6 +140,10 @@ func (d sampleDesk) render(p *Pages) map[string]func(io.Writer) error {
 		"tickets": func(w io.Writer) error { return p.Tickets(w, d.tickets) },
 		"support": func(w io.Writer) error { return p.Support(w, d.support) },
 		"keys":    func(w io.Writer) error { return p.Keys(w, d.keys) },
+		"queue":   func(w io.Writer) error { return p.Queue(w, d.queue) },
+		"audit":   func(w io.Writer) error { return p.Audit(w, d.audit) },
+		"rules":   func(w io.Writer) error { return p.Rules(w, d.rules) },
+		"held":    func(w io.Writer) error { return p.Held(w, d.held) },
 	}
 }
 

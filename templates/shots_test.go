@@ -3,6 +3,7 @@ package templates
 import (
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"testing"
 	"time"
@@ -31,6 +32,10 @@ func TestShots_EveryPage(t *testing.T) {
 			{"signin", "/proxy/chat/auth/signin", ""},
 			{"signedout", "/proxy/chat/auth/signedout", ""},
 			{"error", "/proxy/chat/nowhere", ""},
+			{"queue", "/proxy/chat/moderation/queue", `document.querySelectorAll("details").forEach((d) => d.open = true)`},
+			{"audit", "/proxy/chat/moderation/audit", ""},
+			{"rules", "/proxy/chat/moderation/rules", ""},
+			{"held", "/proxy/chat/moderation/held", `document.querySelector("details").open = true`},
 		} {
 			t.Run(p.name+"-"+v.name, func(t *testing.T) {
 				ctx := tab(t, h.Server, p.path, size(v.w, v.h))
@@ -76,6 +81,8 @@ func servePage(h *hub, w http.ResponseWriter, r *http.Request) {
 		err = h.pages.SignIn(w, SignInPage{Page: Page{Base: "/proxy/chat", CSRF: "x"}})
 	case "/proxy/chat/auth/signedout":
 		err = h.pages.SignedOut(w, SignedOutPage{Page: Page{Base: "/proxy/chat"}})
+	case "/proxy/chat/moderation/queue", "/proxy/chat/moderation/audit", "/proxy/chat/moderation/rules", "/proxy/chat/moderation/held":
+		err = newSampleDesk("@pilot").render(h.pages)[path.Base(r.URL.Path)](w)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		err = h.pages.Error(w, sampleError(404, "not_found"))
