@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	sanctionsEvery = 2 * time.Second        // how often storage is asked for what a lost notice told
+	sanctionsEvery = 900 * time.Millisecond // how often storage is asked for what a lost notice told
 	sanctionsRetry = 200 * time.Millisecond // the same while nothing is known yet
 	sanctionsAsk   = 3 * time.Second
 )
 
 // Sanctions is who may not post, or not be here, on the whole hub, as far as this edge
 // knows. A notice of storage takes effect at once; what a lost one told is found by
-// asking every two seconds for what has changed. It holds at most
+// asking every 0.9 s for what has changed. It holds at most
 // vezechat.MaxSanctions people and those who were let off since the last sweep.
 // Sanctions end by the clock, without anybody doing anything.
 //
