@@ -181,3 +181,30 @@ func commands(manual string) (out []string) {
 	}
 	return out
 }
+
+// The tests by which docs/security.md shows what it says are there.
+func TestDocs_SecurityIsShown(t *testing.T) {
+	t.Parallel()
+	tests := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, name := range firsts(`(?m)^func (Test\w+)\(`, read(t, path)) {
+			tests[name] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := firsts("`(Test\\w+)`", read(t, "docs/security.md"))
+	for _, name := range named {
+		if !tests[name] {
+			t.Errorf("docs/security.md is shown by %s, which is not there", name)
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("%d tests are named: this test looks in the wrong place", len(named))
+	}
+}

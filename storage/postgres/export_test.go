@@ -16,3 +16,16 @@ var Statements = map[string]string{
 	"desk events":    selectDeskEvents,
 	"ticket events":  selectTicketEvents,
 }
+
+// PersonalColumns are the columns by which users' data are found, as table.column.
+func PersonalColumns() (out []string) {
+	for _, p := range personalTables() {
+		for _, c := range p.columns {
+			out = append(out, p.table+"."+c)
+		}
+		if p.payload {
+			out = append(out, p.table+".payload")
+		}
+	}
+	return out
+}
