@@ -17,7 +17,7 @@ func TestErase_TakesOneUsersRecords(t *testing.T) {
 	var last vezechat.Seq
 	const n = 1200 // more than a page
 	for i := range n {
-		e := vezechat.Event{Type: vezechat.EventMessageCreated, RoomID: vezechat.RoomID(1 + i%3), UserID: vezechat.UserID(1 + (i+1)%12), Text: `so "user_id":5, is`}
+		e := vezechat.Event{Type: vezechat.EventMessageCreated, RoomID: vezechat.RoomID(1 + i%3), UserID: vezechat.UserID(1 + (i+2)%12), Text: `so "user_id":5, is`}
 		ack, err := b.Append(t.Context(), vezechat.Entry{Subject: vezechat.RoomSubject(e.RoomID), ID: fmt.Sprint(i), Payload: vezechat.AppendEvent(nil, &e)})
 		if err != nil {
 			t.Fatal(err)
