@@ -118,6 +118,11 @@ func eraseStatements() []string {
 		`UPDATE ticket_history h SET why = '', old = h.old - '{subject,custom,comment}'::text[], new = h.new - '{subject,custom,comment}'::text[]
 		 WHERE h.actor_id = $1 OR h.ticket_id IN (SELECT id FROM tickets WHERE requester_id = $1 OR created_by = $1)`,
 		`UPDATE ticket_ratings SET comment = '' WHERE ticket_id IN (SELECT id FROM tickets WHERE requester_id = $1)`,
+		`UPDATE hub_sanctions SET reason = '' WHERE user_id = $1`,
+		`UPDATE held_messages SET text = '', handle = $2, nonce = NULL, findings = '[]', reason = '' WHERE user_id = $1`,
+		`UPDATE moderation_cases SET appeal = '', findings = '[]' WHERE user_id = $1`,
+		`DELETE FROM room_invitations WHERE user_id = $1 OR by_user = $1`,
+		`DELETE FROM user_blocks WHERE user_id = $1 OR blocked_id = $1`,
 		`DELETE FROM ticket_watchers WHERE user_id = $1`,
 		`DELETE FROM ticket_presence WHERE user_id = $1`,
 		`DELETE FROM ticket_views WHERE owner_id = $1`,

@@ -56,6 +56,13 @@ func personalTables() []personal {
 		{table: "routing_exclusions", columns: []string{"agent_id"}},
 		{table: "offers", columns: []string{"agent_id"}},
 		{table: "desk_events", payload: true},
+		{table: "room_invitations", columns: []string{"user_id", "by_user"}},
+		{table: "user_blocks", columns: []string{"user_id", "blocked_id"}},
+		{table: "hub_sanctions", columns: []string{"user_id"}},
+		{table: "held_messages", columns: []string{"user_id", "by_user"}},
+		{table: "moderation_cases", columns: []string{"user_id", "claimed_by", "done_by"}},
+		{table: "guard_rules", columns: []string{"by_user"}},
+		{table: "audit_log", columns: []string{"actor_id", "user_id"}},
 	}
 }
 
