@@ -75,7 +75,8 @@ func lower(a, b int) int {
 }
 
 // digest is a hash of the letters of a text, without what is between them and how
-// often they are repeated, nor signs that end a word; of the whole text when it has none.
+// often they are repeated, nor signs that end a word; of the whole text when it has none. Numbers
+// are taken as they are: who counts does not repeat themselves.
 func (t *text) digest() uint64 {
 	if len(t.letters) == 0 {
 		return hashString(t.in)
@@ -83,12 +84,26 @@ func (t *text) digest() uint64 {
 	h := uint64(hashSeed)
 	for i := range t.letters {
 		l, w := &t.letters[i], &t.words[t.letters[i].word]
+		if unicode.IsDigit(l.lit) && t.number(w) {
+			h = ((h^uint64(l.lit))*hashPrime ^ uint64(l.run)) * hashPrime
+			continue
+		}
 		if l.real == 0 && (int32(i) == w.first || int32(i) == w.last) { // a sign of the sentence
 			continue
 		}
 		h = (h ^ uint64(l.r)) * hashPrime
 	}
 	return h
+}
+
+// number reports whether a word is digits alone.
+func (t *text) number(w *word) bool {
+	for i := w.first; i <= w.last; i++ {
+		if !unicode.IsDigit(t.letters[i].lit) {
+			return false
+		}
+	}
+	return true
 }
 
 // mentions counts the handles in a text: an @ that begins a word.

@@ -238,3 +238,18 @@ func TestLinks_Policy(t *testing.T) {
 		}
 	}
 }
+
+func TestSpam_CountingIsNoRepeat(t *testing.T) {
+	t.Parallel()
+	s := newSpeaker(t, 10)
+	for i := range 3 {
+		if got := s.say(4, fmt.Sprint("wave ", 10+i), known); got != "" {
+			t.Errorf("wave %d: %s", 10+i, got)
+		}
+	}
+	for i, want := range []string{"", "", guard.Repeat} {
+		if got := s.say(5, "wave 7", known); got != want {
+			t.Errorf("the same for the %d. time: %q, want %q", i+1, got, want)
+		}
+	}
+}

@@ -94,6 +94,9 @@ func (c *crowd) setStage(ctx context.Context) error {
 	if c.admin, err = c.newRester(ctx, "chaos-admin", "chat.read chat.write chat.admin", 0); err != nil {
 		return err
 	}
+	if err := c.admin.allowSpam(ctx); err != nil {
+		return err
+	}
 	for i := range c.cfg.Users {
 		p, err := c.newClient(ctx, fmt.Sprintf("chaos-%02d", i), uint64(i)+1)
 		if err != nil {
