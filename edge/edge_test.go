@@ -11,11 +11,12 @@ import (
 	"vezeuniqverse.com/vezechat/edge"
 )
 
-// ofRoom2 are the rules about a room, as calls about room 2.
+// ofRoom2 are the rules about a room, as calls about room 2, but for the lists of moderation, of
+// which storage alone decides: it knows who has which standing.
 func ofRoom2() (out []rule) {
 	fill := strings.NewReplacer("{room}", "2", "{message}", "1", "{peer}", "2", "{user}", "3", "{handle}", "@eve")
 	for _, r := range rules {
-		if strings.Contains(r.call, "{room}") && !strings.Contains(r.call+r.body, "{mine}") && r.ok < 300 {
+		if strings.Contains(r.call, "{room}") && !strings.Contains(r.call, " /moderation/") && !strings.Contains(r.call+r.body, "{mine}") && r.ok < 300 {
 			r.call, r.body = fill.Replace(r.call), fill.Replace(r.body)
 			out = append(out, r)
 		}
