@@ -99,9 +99,12 @@ func TestAuth_Scopes(t *testing.T) {
 
 var braces = regexp.MustCompile(`\{[a-z]+\}`)
 
+// unasked is a service that no request gets to.
+type unasked struct{ vezechat.ContactService }
+
 func TestAuth_CSRF(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(c *edge.Config) { c.Contacts = unasked{} })
 	h, token := w.browser(alice)
 	h.Set("Accept", "application/json")
 	_, others := w.browser(bob)

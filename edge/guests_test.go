@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
 )
@@ -124,6 +126,7 @@ func TestGuest_Limits(t *testing.T) {
 	t.Parallel()
 	d := newDeskWorld(t)
 	w := newWorld(t, func(c *edge.Config) {
+		d.posts = prometheus.NewRegistry() // another edge
 		d.configure(c)
 		c.Guests = edge.GuestLimits{Address: edge.Rate{Every: time.Minute, Burst: 2}, All: edge.Rate{Every: time.Second, Burst: 5}}
 	})

@@ -69,6 +69,7 @@ func (e *Edge) service(c *fiber.Ctx) error {
 			vezechat.EventMessageHidden, vezechat.EventMessageRestored, vezechat.EventReactionAdded, vezechat.EventReactionRemoved,
 			vezechat.EventRoomCreated, vezechat.EventRoomUpdated, vezechat.EventRoomArchived, vezechat.EventMemberJoined,
 			vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned, vezechat.EventMemberMuted,
+			vezechat.EventMemberInvited, vezechat.EventMemberUninvited,
 			vezechat.EventTicketCreated, vezechat.EventTicketAssigned, vezechat.EventTicketUnassigned, vezechat.EventTicketUpdated,
 			vezechat.EventTicketCommented, vezechat.EventTicketSolved, vezechat.EventTicketReopened, vezechat.EventTicketClosed, vezechat.EventTicketMerged,
 			vezechat.EventOfferMade, vezechat.EventOfferAccepted, vezechat.EventOfferDeclined, vezechat.EventOfferExpired,

@@ -87,7 +87,7 @@ func (d *deskHub) shows(t *testing.T, ctx context.Context, count int) { //nolint
 }
 
 const asks = `document.querySelector("#conn").textContent === "asks every 12 s" && document.querySelector("#conn").dataset.state === "asking"`
-const online = `document.querySelector("#conn").textContent === "online" && document.querySelector("#conn").dataset.state === "online"`
+const online = `document.querySelector("#conn").textContent === "connected" && document.querySelector("#conn").dataset.state === "online"`
 
 // The hub has found an event too late to show it: the page showed what it had.
 func TestInbox_ResetLoadsAgain(t *testing.T) {
