@@ -106,7 +106,7 @@ FROM gone ORDER BY id`),
 		// What was edited is stored as an event and not done.
 		one("edit-not-folded", "storage/postgres/fold.go", `		m.text, m.edited = e.Text, &at`, `		m.edited = &at`),
 		// A room is shown to whoever asks.
-		one("door-open", "room.go", `	case a.Room.Kind == KindGlobal || a.Role != RoleNone:`, `	case a.Room.Kind == KindGlobal || a.Role != RoleNone || a.Room.Kind == KindGuild:`),
+		one("door-open", "room.go", `	case a.Room.Kind == KindGlobal || a.Room.Public || a.Role != RoleNone:`, `	case a.Room.Kind == KindGlobal || a.Room.Public || a.Role != RoleNone || a.Room.Kind == KindGuild:`),
 	}
 }
 

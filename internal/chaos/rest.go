@@ -130,24 +130,14 @@ func unmarshal(b []byte, into any, id *int64) error {
 	return nil
 }
 
-// allowSpam takes the limits of spam out of the guards' rules: the load is faster than people.
+// allowSpam has the guards judge nothing: the load is faster than people, and says the same.
 func (r *rester) allowSpam(ctx context.Context) error {
-	a, _, err := r.until(ctx, http.MethodGet, "/moderation/rules", "", nil)
-	if err != nil {
-		return err
+	rules := json.RawMessage(`{"version":0,"rules":{"lists":[],"rooms":{},"spam":{"window":30},"links":{}}}`)
+	a, _, err := r.until(ctx, http.MethodPut, "/moderation/rules", "", rules)
+	if err == nil && !a.ok() {
+		err = fmt.Errorf("PUT /moderation/rules: %d %s", a.status, clip(a.body))
 	}
-	var doc struct {
-		Version int                        `json:"version"`
-		Rules   map[string]json.RawMessage `json:"rules"`
-	}
-	if err := json.Unmarshal(a.body, &doc); err != nil || !a.ok() {
-		return fmt.Errorf("GET /moderation/rules: %d %s %w", a.status, clip(a.body), err)
-	}
-	doc.Rules["spam"] = json.RawMessage(`{"window":30}`)
-	if a, _, err = r.until(ctx, http.MethodPut, "/moderation/rules", "", doc); err != nil || !a.ok() {
-		return fmt.Errorf("PUT /moderation/rules: %d %s %w", a.status, clip(a.body), err)
-	}
-	return nil
+	return err
 }
 
 func (r *rester) makeRoom(ctx context.Context, name, kind string, members []int64) (int64, error) {
