@@ -80,7 +80,7 @@ func (h *hub) edgePart() part {
 		if err := sanctions.Load(ctx); err != nil {
 			h.log.Warn("who is banned is not known yet: people are let in when storage has told", "err", err)
 		}
-		h.health.add("sanctions", true, func(context.Context) error { return sanctions.Ready() })
+		h.health.add("sanctions", false, func(context.Context) error { return sanctions.Ready() })
 		defer inBackground(ctx, sanctions.Run)()
 		e, err := h.newEdge(brake, sanctions)
 		if err != nil {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"vezeuniqverse.com/vezechat/internal/bench/load"
 	"vezeuniqverse.com/vezechat/internal/bench/proc"
@@ -60,7 +62,32 @@ func (w *World) startHub(ctx context.Context, n int) (_ *server, err error) {
 		return nil, err
 	}
 	s.addr = net.JoinHostPort("127.0.0.1", u.Port())
-	return s, nil
+	return s, waitReady(ctx, s.addr)
+}
+
+// waitReady waits until an edge lets people in: storage has told it who is banned.
+func waitReady(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = errors.New(resp.Status)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the hub is not ready: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // startForm starts the processes; the edge is the first of those measured.
