@@ -72,6 +72,9 @@ func (g *guarded) judge(ctx context.Context, c vezechat.Caller, kind vezechat.Ro
 	return j
 }
 
+// ageWithin is how long a message waits at most for how long its author is known.
+const ageWithin = 250 * time.Millisecond
+
 // age is how long the hub has known a user, below zero when it cannot tell.
 func (g *guarded) age(ctx context.Context, id vezechat.UserID, now time.Time) time.Duration {
 	g.mu.Lock()
@@ -83,6 +86,8 @@ func (g *guarded) age(ctx context.Context, id vezechat.UserID, now time.Time) ti
 	if g.users == nil {
 		return -1
 	}
+	ctx, stop := context.WithTimeout(ctx, ageWithin) // while storage is away people go on writing
+	defer stop()
 	u, err := g.users.User(ctx, vezechat.UserQuery{ID: id})
 	if err != nil || u.CreatedAt.IsZero() {
 		return -1
