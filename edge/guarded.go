@@ -30,6 +30,7 @@ type guarded struct {
 
 	mu    sync.Mutex // guards below
 	since map[vezechat.UserID]time.Time
+	later time.Time // nobody is asked of before, as storage did not answer
 }
 
 func newGuarded(cfg PosterConfig) *guarded {
@@ -72,28 +73,39 @@ func (g *guarded) judge(ctx context.Context, c vezechat.Caller, kind vezechat.Ro
 	return j
 }
 
-// ageWithin is how long a message waits at most for how long its author is known.
-const ageWithin = 250 * time.Millisecond
+// While storage is away people go on writing: one message in ageRetry waits for ageWithin.
+const (
+	ageWithin = 250 * time.Millisecond
+	ageRetry  = time.Second
+)
 
 // age is how long the hub has known a user, below zero when it cannot tell.
 func (g *guarded) age(ctx context.Context, id vezechat.UserID, now time.Time) time.Duration {
 	g.mu.Lock()
 	since, ok := g.since[id]
-	g.mu.Unlock()
-	if ok {
-		return max(0, now.Sub(since))
+	asks := !ok && g.users != nil && !now.Before(g.later)
+	if asks {
+		g.later = now.Add(ageRetry) // unless there is an answer
 	}
-	if g.users == nil {
+	g.mu.Unlock()
+	switch {
+	case ok:
+		return max(0, now.Sub(since))
+	case !asks:
 		return -1
 	}
-	ctx, stop := context.WithTimeout(ctx, ageWithin) // while storage is away people go on writing
+	ctx, stop := context.WithTimeout(ctx, ageWithin)
 	defer stop()
 	u, err := g.users.User(ctx, vezechat.UserQuery{ID: id})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil && vezechat.CodeOf(err) != vezechat.CodeNotFound {
+		return -1
+	}
+	g.later = time.Time{}
 	if err != nil || u.CreatedAt.IsZero() {
 		return -1
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if len(g.since) >= agesKept { // asked again, one by one
 		clear(g.since)
 	}

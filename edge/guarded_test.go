@@ -356,3 +356,64 @@ func tables(t *testing.T, url string) string {
 	}
 	return all.String()
 }
+
+// silentUsers is storage that is away: it answers when nobody waits any more.
+type silentUsers struct {
+	vezechat.UserService
+	asked int
+}
+
+func (s *silentUsers) User(ctx context.Context, _ vezechat.UserQuery) (vezechat.User, error) {
+	s.asked++
+	<-ctx.Done()
+	return vezechat.User{}, vezechat.WrapError(vezechat.CodeUnavailable, ctx.Err(), "away")
+}
+
+// While storage is away people go on writing, and not each of their messages waits for it.
+func TestPoster_DoesNotWaitForAges(t *testing.T) {
+	t.Parallel()
+	g, err := guard.New(guardRules(), 100)
+	must(t, err)
+	d, users := &desk{clock: &clock{at: start}, reg: prometheus.NewRegistry()}, &silentUsers{}
+	d.hub = newFakeHub(d.clock.Now)
+	d.Poster = edge.NewPoster(edge.PosterConfig{Log: d.hub, Rooms: d.hub, Messages: d.hub, Users: users, Now: d.clock.Now, Registerer: d.reg, Guards: g})
+	for i := range 5 {
+		_, err := d.send(member(1), 2, fmt.Sprint("message ", i), fmt.Sprint("n", i))
+		wantCode(t, fmt.Sprint("message ", i), err, "")
+	}
+	if users.asked != 1 {
+		t.Errorf("storage was asked %d times within a second, want once", users.asked)
+	}
+	d.clock.Add(time.Minute)
+	if _, err := d.send(member(1), 2, "a minute later", "m"); err != nil || users.asked != 2 {
+		t.Errorf("a minute later: %v, asked %d times", err, users.asked)
+	}
+}
+
+// lateRules knows who is banned, and has rules when it is told to.
+type lateRules struct {
+	vezechat.ModerationService
+	err error
+}
+
+func (l *lateRules) Sanctions(context.Context, vezechat.SanctionQuery) (vezechat.SanctionPage, error) {
+	return vezechat.SanctionPage{Rules: 3}, nil
+}
+
+func (l *lateRules) Rules(context.Context) (vezechat.RulesVersion, error) {
+	return vezechat.RulesVersion{Version: 3}, l.err
+}
+
+// An edge that does not have the rules yet lets nobody in: it would judge by others.
+func TestSanctions_ReadyWithTheRules(t *testing.T) {
+	t.Parallel()
+	kept, told := &lateRules{err: vezechat.Errorf(vezechat.CodeUnavailable, "away")}, 0
+	s := edge.NewSanctions(edge.SanctionsConfig{Moderation: kept, Now: time.Now, OnRules: func(vezechat.RulesVersion) { told++ }})
+	if err := s.Load(t.Context()); err == nil || s.Ready() == nil || s.Check(1) == nil || told != 0 {
+		t.Errorf("without rules: %v, ready %v, let in %v, told %d times", err, s.Ready(), s.Check(1), told)
+	}
+	kept.err = nil
+	if err := s.Load(t.Context()); err != nil || s.Ready() != nil || s.Check(1) != nil || told != 1 {
+		t.Errorf("with rules: %v, ready %v, let in %v, told %d times", err, s.Ready(), s.Check(1), told)
+	}
+}

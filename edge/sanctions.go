@@ -122,8 +122,11 @@ func (s *Sanctions) Load(ctx context.Context) error {
 			continue
 		}
 		s.sweep()
+		if err := s.loadRules(ctx, p.Rules); err != nil {
+			return err
+		}
 		s.loaded.Store(true)
-		return s.loadRules(ctx, p.Rules)
+		return nil
 	}
 }
 
