@@ -8,6 +8,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/guard"
 )
 
 // moderationRoutes are what moderators do, and what authors may say to it.
@@ -171,6 +172,9 @@ func (e *Edge) showRules(c *fiber.Ctx, s Session) error {
 	v, err := e.cfg.Moderation.Rules(c.UserContext())
 	if err != nil {
 		return err
+	}
+	if v.Rules == nil { // what applies until others are kept, to begin with
+		v.Rules = new(guard.Default())
 	}
 	if wantsPage(c) {
 		return e.rulesPage(c, s, v)

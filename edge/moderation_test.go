@@ -305,7 +305,14 @@ func TestModerationPages_FormsWithoutAScript(t *testing.T) {
 	if body := e.must(200, "GET", "/moderation/audit?user=@alice", page, "").body; strings.Count(body, `<span class="tag">`) != 3 {
 		t.Errorf("the audit log: %s", body)
 	}
-	if body := e.must(200, "GET", "/moderation/rules", page, "").body; !strings.Contains(body, "built-in") || strings.Contains(body, "Keep these") {
+	for _, action := range []string{"ban", "unban"} { // with what the forms for the whole hub send
+		in := []string{"action", action, "user_id", "@bob", "reason", ""}
+		if action == "ban" {
+			in = append(in, "for", "3600")
+		}
+		e.must(303, "POST", "/moderation/actions", page, form(in...))
+	}
+	if body := e.must(200, "GET", "/moderation/rules", page, "").body; !strings.Contains(body, "built-in") || !strings.Contains(body, "&#34;lists&#34;") || strings.Contains(body, "Keep these") {
 		t.Errorf("the rules: %s", body)
 	}
 	e.until("the author is told", func() bool {
