@@ -9,14 +9,37 @@ import (
 	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
+// promise puts the queue under a policy.
+func (w *routeWorld) promise(targets []vezechat.Target) vezechat.Policy {
+	w.t.Helper()
+	p := w.policy(vezechat.Policy{Name: "gold", Targets: targets})
+	q := w.queue
+	q.Policy = p.ID
+	w.putQueue(q)
+	return p
+}
+
+// unheard has people write, one second after the other, what storage has and the ticket has not
+// heard.
+func (w *routeWorld) unheard(tk vezechat.Ticket, who ...string) {
+	w.t.Helper()
+	for _, name := range who {
+		w.clock.advance(time.Second)
+		e := said(w.ann, tk.Room, "and my dog?")
+		if name == "staff" {
+			e = said(w.staff, tk.Room, "which dog?")
+			e.Flags = []string{vezechat.FlagStaff}
+		}
+		e.At = w.clock.now()
+		w.store(e)
+	}
+}
+
 // An answer that was given in time, and is stored and not heard, comes before its clock.
 func TestFireClocks_HearsFirst(t *testing.T) {
 	t.Parallel()
 	w := newRouteWorld(t)
-	p := w.policy(vezechat.Policy{Name: "gold", Targets: firstReplyIn(5 * time.Minute)})
-	q := w.queue
-	q.Policy = p.ID
-	w.putQueue(q)
+	w.promise(firstReplyIn(5 * time.Minute))
 	tk := w.mail("mail")
 	w.hear()
 	w.clock.advance(time.Minute)
@@ -62,23 +85,11 @@ func TestWakeTickets_HearsFirst(t *testing.T) {
 func TestMoveTicket_ClocksOfWhatIsHeardFirst(t *testing.T) {
 	t.Parallel()
 	w := newRouteWorld(t)
-	p := w.policy(vezechat.Policy{Name: "gold", Targets: []vezechat.Target{{Metric: vezechat.MetricResolution, Priority: vezechat.PriorityNormal, Seconds: 3600}}})
-	q := w.queue
-	q.Policy = p.ID
-	w.putQueue(q)
+	w.promise([]vezechat.Target{{Metric: vezechat.MetricResolution, Priority: vezechat.PriorityNormal, Seconds: 3600}})
 	tk := w.mail("mail")
 	w.hear()
 	w.clock.advance(time.Minute)
-	for _, who := range []string{"ann", "staff"} {
-		w.clock.advance(time.Second)
-		e := said(w.ann, tk.Room, "and my dog?")
-		if who == "staff" {
-			e = said(w.staff, tk.Room, "which dog?")
-			e.Flags = []string{vezechat.FlagStaff}
-		}
-		e.At = w.clock.now()
-		w.store(e)
-	}
+	w.unheard(tk, "ann", "staff")
 	w.clock.advance(10 * time.Minute)
 	w.mustMove(w.staff, tk.ID, vezechat.MoveWait)
 	w.hear()
@@ -97,16 +108,7 @@ func TestMoveTicket_HearsFirst(t *testing.T) {
 	w := newRouteWorld(t)
 	tk := w.mail("mail")
 	w.hear()
-	for _, who := range []string{"ann", "staff"} {
-		w.clock.advance(time.Second)
-		e := said(w.ann, tk.Room, "and my dog?")
-		if who == "staff" {
-			e = said(w.staff, tk.Room, "which dog?")
-			e.Flags = []string{vezechat.FlagStaff}
-		}
-		e.At = w.clock.now()
-		w.store(e)
-	}
+	w.unheard(tk, "ann", "staff")
 	w.clock.advance(time.Second)
 	w.mustMove(w.staff, tk.ID, vezechat.MoveWait)
 	w.hear()
@@ -119,10 +121,7 @@ func TestMoveTicket_HearsFirst(t *testing.T) {
 func TestRank_FollowsTheNextReply(t *testing.T) {
 	t.Parallel()
 	w := newRouteWorld(t)
-	p := w.policy(vezechat.Policy{Name: "gold", Targets: []vezechat.Target{{Metric: vezechat.MetricNextReply, Priority: vezechat.PriorityLow, Seconds: 60}}})
-	q := w.queue
-	q.Policy = p.ID
-	w.putQueue(q)
+	w.promise([]vezechat.Target{{Metric: vezechat.MetricNextReply, Priority: vezechat.PriorityLow, Seconds: 60}})
 	tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "x", Queue: w.queue.ID, Priority: vezechat.PriorityLow})
 	w.write(w.staff, tk.Room, "hello", w.clock.now(), vezechat.FlagStaff)
 	w.clock.advance(time.Minute)
@@ -141,10 +140,7 @@ func TestRank_FollowsThePolicy(t *testing.T) {
 	low := func(s int) []vezechat.Target {
 		return []vezechat.Target{{Metric: vezechat.MetricFirstReply, Priority: vezechat.PriorityLow, Seconds: s}}
 	}
-	p := w.policy(vezechat.Policy{Name: "gold", Targets: low(36000)})
-	q := w.queue
-	q.Policy = p.ID
-	w.putQueue(q)
+	p := w.promise(low(36000))
 	tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "x", Queue: w.queue.ID, Priority: vezechat.PriorityLow})
 	p.Targets = low(120)
 	w.policy(p)
@@ -162,11 +158,8 @@ func TestRank_FollowsThePolicy(t *testing.T) {
 func TestMergeTicket_KeepsTheWait(t *testing.T) {
 	t.Parallel()
 	w := newRouteWorld(t)
-	p := w.policy(vezechat.Policy{Name: "gold", Targets: []vezechat.Target{
-		{Metric: vezechat.MetricFirstReply, Priority: vezechat.PriorityNormal, Seconds: 3600}, {Metric: vezechat.MetricNextReply, Priority: vezechat.PriorityNormal, Seconds: 3600}}})
-	q := w.queue
-	q.Policy = p.ID
-	w.putQueue(q)
+	w.promise([]vezechat.Target{
+		{Metric: vezechat.MetricFirstReply, Priority: vezechat.PriorityNormal, Seconds: 3600}, {Metric: vezechat.MetricNextReply, Priority: vezechat.PriorityNormal, Seconds: 3600}})
 	kept, gone := w.mail("kept"), w.mail("gone")
 	w.write(w.staff, kept.Room, "which?", w.clock.now(), vezechat.FlagStaff)
 	w.mustMove(w.staff, kept.ID, vezechat.MoveWait)
@@ -213,11 +206,8 @@ func TestOffer_WithdrawnIsTold(t *testing.T) {
 func TestFireClocks_SeveralAtOnceAreAllInTheHistory(t *testing.T) {
 	t.Parallel()
 	w := newRouteWorld(t)
-	p := w.policy(vezechat.Policy{Name: "gold", Targets: []vezechat.Target{
-		{Metric: vezechat.MetricFirstReply, Priority: vezechat.PriorityNormal, Seconds: 60}, {Metric: vezechat.MetricResolution, Priority: vezechat.PriorityNormal, Seconds: 60}}})
-	q := w.queue
-	q.Policy = p.ID
-	w.putQueue(q)
+	w.promise([]vezechat.Target{
+		{Metric: vezechat.MetricFirstReply, Priority: vezechat.PriorityNormal, Seconds: 60}, {Metric: vezechat.MetricResolution, Priority: vezechat.PriorityNormal, Seconds: 60}})
 	tk := w.mail("mail")
 	w.hear()
 	w.clock.advance(time.Minute)
@@ -294,5 +284,29 @@ func TestMoveTicket_WakesTheTimer(t *testing.T) {
 	defer mu.Unlock()
 	if timers == 0 {
 		t.Error("nobody was told that there is a nearer time")
+	}
+}
+
+// A message that was said before the desk began to wait, and comes to storage after it, lets the
+// clocks go on from then, not from when it was said: that time is counted already.
+func TestInbox_LateMessageCountsOnce(t *testing.T) {
+	t.Parallel()
+	w := newRouteWorld(t)
+	w.promise([]vezechat.Target{{Metric: vezechat.MetricResolution, Priority: vezechat.PriorityNormal, Seconds: 3600}})
+	tk := w.mail("mail")
+	w.hear()
+	w.clock.advance(5 * time.Minute)
+	said := w.clock.now()
+	w.clock.advance(5 * time.Minute)
+	w.mustMove(w.staff, tk.ID, vezechat.MoveWait)
+	w.echo()
+	w.write(w.ann, tk.Room, "one more thing", said)
+	if got := w.get(tk.ID); got.Status != vezechat.StatusOpen {
+		t.Fatalf("it is %s", got.Status)
+	}
+	w.clock.advance(time.Minute)
+	w.mustMove(w.staff, tk.ID, vezechat.MoveSolve)
+	if c := w.clockOf(tk.ID, vezechat.MetricResolution); c.Consumed != 11*time.Minute {
+		t.Errorf("resolution consumed %s of 11m", c.Consumed)
 	}
 }

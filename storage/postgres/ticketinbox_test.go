@@ -246,16 +246,7 @@ func TestInbox_HeardAfterItWasSolved(t *testing.T) {
 			w := newRouteWorld(t)
 			tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "fast", Body: "where is my ship?"})
 			w.echo()
-			for _, who := range c.said {
-				w.clock.advance(time.Second)
-				e := said(w.ann, tk.Room, "and my dog?")
-				if who == "staff" {
-					e = said(w.staff, tk.Room, "here")
-					e.Flags = []string{vezechat.FlagStaff}
-				}
-				e.At = w.clock.now()
-				w.store(e)
-			}
+			w.unheard(tk, c.said...)
 			w.clock.advance(time.Second)
 			w.mustMove(w.staff, tk.ID, vezechat.MoveSolve)
 			w.hear()
