@@ -74,13 +74,19 @@ func (c *Conn) Join(ctx context.Context, req JoinRequest) error {
 	if err == nil {
 		err = c.catchUp(ctx, r, s, req)
 	}
+	return c.arrived(s, err, "no such room")
+}
+
+// arrived ends a join: a socket that did not get in has no place. removed is what somebody is
+// told who was removed meanwhile.
+func (c *Conn) arrived(s *sub, err error, removed string) error {
 	if err == nil {
 		return nil
 	}
-	removed := !c.abandon(s)
+	gone := !c.abandon(s)
 	switch {
-	case errors.Is(err, errGone) && removed && !c.Closing():
-		return vezechat.Errorf(vezechat.CodeNotFound, "no such room")
+	case errors.Is(err, errGone) && gone && !c.Closing():
+		return vezechat.Errorf(vezechat.CodeNotFound, "%s", removed)
 	case errors.Is(err, errGone):
 		return nil
 	}

@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"vezeuniqverse.com/vezechat"
@@ -50,17 +49,7 @@ func (c *Conn) Watch(ctx context.Context, req WatchRequest) error {
 	if err = req.Ask(ctx); err == nil { // a change that it does not know of is told
 		err = c.catchUp(ctx, r, s, JoinRequest{Ref: req.Ref, After: req.After, Epoch: req.Epoch, seen: req.Seen})
 	}
-	if err == nil {
-		return nil
-	}
-	removed := !c.abandon(s)
-	switch {
-	case errors.Is(err, errGone) && removed && !c.Closing():
-		return vezechat.Errorf(vezechat.CodeNotFound, "no such ticket")
-	case errors.Is(err, errGone):
-		return nil
-	}
-	return err
+	return c.arrived(s, err, "no such ticket")
 }
 
 func (c *Conn) topicFor() error {
