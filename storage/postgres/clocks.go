@@ -232,11 +232,17 @@ FROM (SELECT min(c.due_at) - $2::interval AS rank_at FROM sla_clocks c
 WHERE i.ticket_id = $1 AND i.state = 'queued' AND d.rank_at < i.rank_at
 RETURNING true`
 
+// promisedSooner reports whether an answer is promised for an earlier time than before.
+func promisedSooner(was, k *vezechat.Clock) bool {
+	return k.State == vezechat.ClockRunning && k.Metric != vezechat.MetricResolution && !k.DueAt.IsZero() && (was.DueAt.IsZero() || k.DueAt.Before(was.DueAt))
+}
+
 // save writes what has changed, and sends the events of clocks that were met or
 // breached.
 func (c *clocks) save(ctx context.Context) error {
 	var b pgx.Batch
 	var events []vezechat.Event
+	sooner := false
 	for i := range c.list {
 		k, was := &c.list[i], &vezechat.Clock{}
 		if i < len(c.was) {
@@ -247,16 +253,19 @@ func (c *clocks) save(ctx context.Context) error {
 		}
 		c.queue(ctx, &b, k)
 		events = append(events, c.events(was, k)...)
+		sooner = sooner || promisedSooner(was, k)
 	}
 	if b.Len() == 0 {
 		return nil
 	}
-	b.Queue(rankByPromise, c.t.ID, rankSlack).Query(func(rows pgx.Rows) error {
-		if rows.Next() {
-			wakeAfter(c.tx, vezechat.WakeTicket, int64(c.t.ID))
-		}
-		return rows.Err()
-	})
+	if sooner {
+		b.Queue(rankByPromise, c.t.ID, rankSlack).Query(func(rows pgx.Rows) error {
+			if rows.Next() {
+				wakeAfter(c.tx, vezechat.WakeTicket, int64(c.t.ID))
+			}
+			return rows.Err()
+		})
+	}
 	if err := c.tx.SendBatch(ctx, &b).Close(); err != nil || len(events) == 0 {
 		return err
 	}
