@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 	"edge/guard":         {".", "github.com/TwiN/go-away", "github.com/trustelem/zxcvbn/frequency", "github.com/mtibben/confusables", "golang.org/x/text", "golang.org/x/net"},
 	"edge/identity":      {".", "github.com/go-jose/go-jose/v4", "golang.org/x/crypto"},
 	"edge/signin":        {".", "edge/identity", "github.com/coreos/go-oidc/v3", "golang.org/x/oauth2", "github.com/go-jose/go-jose/v4", prom},
-	"edge":               {".", "internal/spans", "edge/hub", "edge/guard", "edge/wire", "edge/identity", "edge/signin", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},
+	"edge":               {".", "internal/spans", "internal/names", "edge/hub", "edge/guard", "edge/wire", "edge/identity", "edge/signin", "templates", "github.com/gofiber/fiber/v2", "github.com/gofiber/contrib/websocket", "github.com/valyala/fasthttp", "golang.org/x/time/rate", prom, otel},
 	"storage":            {".", "internal/retry", "internal/spans", prom, otel},
 	"storage/postgres":   {".", "migrations", "internal/names", "routing/match", "routing/sla", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", prom},
 	"bridge/redisstream": {".", "internal/retry", "internal/spans", "github.com/redis/go-redis/v9", "golang.org/x/sync/errgroup", prom, otel},

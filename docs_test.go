@@ -182,7 +182,8 @@ func commands(manual string) (out []string) {
 	return out
 }
 
-// The tests by which docs/security.md shows what it says are there.
+// The tests by which docs/security.md and docs/attacks.md show what they say are there;
+// every row of the attacks has one, and every test that is an attack a row.
 func TestDocs_SecurityIsShown(t *testing.T) {
 	t.Parallel()
 	tests := map[string]bool{}
@@ -190,7 +191,7 @@ func TestDocs_SecurityIsShown(t *testing.T) {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
-		for _, name := range firsts(`(?m)^func (Test\w+)\(`, read(t, path)) {
+		for _, name := range firsts(`(?m)^func ((?:Test|Fuzz)\w+)\(`, read(t, path)) {
 			tests[name] = true
 		}
 		return nil
@@ -198,13 +199,31 @@ func TestDocs_SecurityIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := firsts("`(Test\\w+)`", read(t, "docs/security.md"))
-	for _, name := range named {
-		if !tests[name] {
-			t.Errorf("docs/security.md is shown by %s, which is not there", name)
+	const pattern = "`((?:Test|Fuzz)[A-Z]\\w+)`"
+	for page, least := range map[string]int{"docs/security.md": 20, "docs/attacks.md": 50} {
+		named := firsts(pattern, read(t, page))
+		for _, name := range named {
+			if !tests[name] {
+				t.Errorf("%s is shown by %s, which is not there", page, name)
+			}
+		}
+		if len(named) < least {
+			t.Errorf("%s names %d tests: this test looks in the wrong place", page, len(named))
 		}
 	}
-	if len(named) < 20 {
-		t.Errorf("%d tests are named: this test looks in the wrong place", len(named))
+	attacks := read(t, "docs/attacks.md")
+	for row := range strings.Lines(attacks) {
+		cells := strings.Split(row, " | ")
+		if len(cells) != 3 || strings.Contains(row, "**") || cells[0] == "| attack" {
+			continue
+		}
+		if len(firsts(pattern, cells[2])) == 0 {
+			t.Errorf("docs/attacks.md: no test tries %q", cells[0])
+		}
+	}
+	for name := range tests {
+		if strings.HasPrefix(name, "TestAttack_") && !strings.Contains(attacks, "`"+name+"`") {
+			t.Errorf("docs/attacks.md does not name %s", name)
+		}
 	}
 }

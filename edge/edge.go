@@ -129,7 +129,7 @@ type Edge struct {
 // CodeInternal: PublicURL or an allowed origin is not a URL, or the API's
 // document is broken.
 func New(cfg Config) (*Edge, error) {
-	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now), metrics: newMetrics(cfg.Registerer), maxFrame: wire.MaxFrame}
+	e := &Edge{cfg: cfg, origins: map[string]bool{}, people: newPeople(cfg.Users, cfg.Now, cfg.Poster.fitsHandle), metrics: newMetrics(cfg.Registerer), maxFrame: wire.MaxFrame}
 	if e.cfg.DrainTime <= 0 {
 		e.cfg.DrainTime = drainTime
 	}

@@ -170,6 +170,16 @@ func (p *Poster) Text(ctx context.Context, c vezechat.Caller, kind vezechat.Room
 	return j.Text, nil
 }
 
+// fitsHandle reports whether the guards let somebody be called so. There is nobody yet
+// whom a moderator could ask: what would be held is not, either.
+func (p *Poster) fitsHandle(handle string) bool {
+	if p.guarded.guards == nil {
+		return true
+	}
+	j := p.guarded.judge(context.Background(), vezechat.Caller{}, vezechat.KindGlobal, handle, false)
+	return j.Verdict.Weight() < vezechat.VerdictRedact.Weight()
+}
+
 // checkRules returns nil for rules that every edge can use.
 func (p *Poster) checkRules(r vezechat.GuardRules) error {
 	if p.guarded.guards == nil {

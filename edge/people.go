@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/names"
 )
 
 // Bounds of people: two generations of entries, each asked for anew after a while.
@@ -21,6 +22,7 @@ const (
 type people struct {
 	users vezechat.UserService
 	now   func() time.Time
+	fit   func(handle string) bool // the guards let people be called so
 
 	mu       sync.Mutex // guards both generations
 	cur, old map[string]person
@@ -31,8 +33,23 @@ type person struct {
 	until time.Time
 }
 
-func newPeople(users vezechat.UserService, now func() time.Time) *people {
-	return &people{users: users, now: now, cur: map[string]person{}}
+func newPeople(users vezechat.UserService, now func() time.Time, fit func(string) bool) *people {
+	return &people{users: users, now: now, fit: fit, cur: map[string]person{}}
+}
+
+// nameless is what those are called, with a number, who may not be called as they ask.
+const nameless = "player"
+
+// named returns an identity with a handle that its bearer may have: only those who act
+// for the hub are called as if they did, and what the guards would not let anybody say
+// in the lobby nobody is called. Whoever is known keeps their handle: storage takes it
+// at first sight only.
+func (p *people) named(id vezechat.Identity) vezechat.Identity {
+	acts := id.Scopes.Has(vezechat.ScopeChatActAs) || id.Scopes.Has(vezechat.ScopeTicketManage) || id.Scopes.Standing() != vezechat.StandingNone
+	if !acts && names.Official(id.Handle) || !p.fit(id.Handle) {
+		id.Handle = nameless
+	}
+	return id
 }
 
 // ensure returns the user of an identity.
@@ -42,7 +59,7 @@ func (p *people) ensure(ctx context.Context, id vezechat.Identity) (vezechat.Use
 	if u, ok := p.known(key, now); ok {
 		return u, nil
 	}
-	u, err := p.users.EnsureUser(ctx, id)
+	u, err := p.users.EnsureUser(ctx, p.named(id))
 	if err != nil {
 		return vezechat.User{}, err
 	}

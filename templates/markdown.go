@@ -159,9 +159,13 @@ const (
 var (
 	labelRE = regexp.MustCompile(`^\[([^\[\]` + "`" + `]{1,200})\]\((` + urlPattern + `)\)`)
 	bareRE  = regexp.MustCompile(`^` + urlPattern)
+
+	escapedRE = regexp.MustCompile(`\\([!-/:-@\[-` + "`" + `{-~])`)
+	addressRE = regexp.MustCompile(`://|^[^\p{L}\p{N}]*[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}{2,}(?:[^\p{L}\p{N}]|$)`)
 )
 
-// labelParser reads [label](http…); the label is plain text.
+// labelParser reads [label](http…); the label is plain text. One that reads like an
+// address is none: it would say that the link leads there.
 type labelParser struct{}
 
 func (labelParser) Trigger() []byte { return []byte{'['} }
@@ -169,7 +173,7 @@ func (labelParser) Trigger() []byte { return []byte{'['} }
 func (labelParser) Parse(_ ast.Node, block text.Reader, _ parser.Context) ast.Node {
 	line, seg := block.PeekLine()
 	m := labelRE.FindSubmatchIndex(line)
-	if m == nil {
+	if m == nil || addressRE.Match(escapedRE.ReplaceAll(line[m[2]:m[3]], []byte("$1"))) {
 		return nil
 	}
 	url := line[m[4]:m[5]]

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,23 @@ func TestPages_HostileTextStaysText(t *testing.T) {
 			}
 			assertPolicy(t, name, page)
 			assertBase(t, name, page)
+		}
+	}
+}
+
+// Every page is among those that hostile texts are tried on, but the one that shows
+// nothing of anybody's.
+func TestPages_AllAreRendered(t *testing.T) {
+	t.Parallel()
+	rendered := renderAll(t, newPages(t), "plain")
+	rendered["docs"] = ""
+	pages := reflect.TypeFor[*Pages]()
+	for m := range pages.Methods() {
+		if m.Type.NumIn() != 3 || m.Type.In(1) != reflect.TypeFor[io.Writer]() {
+			continue
+		}
+		if _, ok := rendered[strings.ToLower(m.Name)]; !ok {
+			t.Errorf("the page %s is not among those that are rendered here", m.Name)
 		}
 	}
 }

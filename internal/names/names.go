@@ -8,6 +8,7 @@
 package names
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -108,6 +109,46 @@ func fold(s string) string { return cases.Fold().String(norm.NFKC.String(s)) }
 // Same reports whether two names differ at most in the case of their letters.
 // Names that share a Key may still be different ones: Same finds, Key refuses.
 func Same(a, b string) bool { return fold(a) == fold(b) }
+
+// Words of handles that say that somebody speaks for the hub. Those of titles begin
+// one of a handle's words, those of roles are a whole handle.
+var (
+	titles = readAs("admin", "moderator", "sysadmin", "gamemaster", "vezechat", "uniqverse", "vezeuniqverse")
+	posts  = readAs("mod", "mods", "staff", "support", "helpdesk", "system", "root", "official", "veze", "everyone", "here")
+)
+
+func readAs(words ...string) []string {
+	for i, w := range words {
+		words[i] = asRead(w)
+	}
+	return words
+}
+
+// asRead is a word as it is read at a glance: 1, l and I are one letter, and digits
+// stand for letters.
+func asRead(s string) string {
+	s = strings.NewReplacer("4", "a", "3", "e", "1", "l", "0", "o", "5", "s", "7", "t").Replace(fold(s))
+	return strings.NewReplacer("i", "l", "1", "l").Replace(key(s))
+}
+
+// Official reports whether a handle reads as if its bearer spoke for the hub, however
+// it is spelt: only those who do may be called so.
+func Official(handle string) bool {
+	if h, err := Handle(handle); err == nil { // as it would be kept
+		handle = h.Text
+	}
+	words := strings.FieldsFunc(strings.TrimPrefix(handle, "@"), func(r rune) bool { return r == '_' || r == '-' || r == '.' })
+	whole := asRead(strings.TrimRight(strings.Join(words, ""), "0123456789"))
+	if slices.Contains(posts, whole) {
+		return true
+	}
+	for _, w := range append(words, strings.Join(words, "")) {
+		if slices.ContainsFunc(titles, func(t string) bool { return strings.HasPrefix(asRead(w), t) }) {
+			return true
+		}
+	}
+	return false
+}
 
 func handleRune(r rune) rune {
 	switch {

@@ -89,6 +89,54 @@ func TestNames_ThatLookAlikeCollide(t *testing.T) {
 	}
 }
 
+func TestOfficial(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		handle string
+		want   bool
+	}{
+		{"admin", true},
+		{"@Admin", true},
+		{"ADMIN", true},
+		{"adm1n", true},
+		{"4dmin", true},
+		{"admln", true}, // l for i
+		{"аdmin", true}, // Cyrillic а
+		{"аⅾmіn", true}, // Cyrillic а and і, a Roman numeral
+		{"ａｄｍｉｎ", true}, // full width
+		{"a_d_m_i_n", true},
+		{"\u202eadmin", true},
+		{"ad\u200bmin", true},
+		{"admin2", true},
+		{"Admin_Bob", true},
+		{"the.admin", true},
+		{"administrator", true},
+		{"moderat0r", true},
+		{"rnoderator", true}, // rn for m
+		{"VezeChat", true},
+		{"v3zechat-team", true},
+		{"support", true},
+		{"Suppоrt24", true}, // Cyrillic о
+		{"system", true},
+		{"mod", true},
+		{"pilot", false},
+		{"modest", false},
+		{"modem", false},
+		{"systemic", false},
+		{"supporter", false},
+		{"support_main", false},
+		{"rooter", false},
+		{"badminton", false},
+		{"owner", false},
+		{"hera", false},
+		{"", false},
+	} {
+		if got := Official(tt.handle); got != tt.want {
+			t.Errorf("Official(%q) = %v, want %v", tt.handle, got, tt.want)
+		}
+	}
+}
+
 func TestNumbered_Fits(t *testing.T) {
 	t.Parallel()
 	h, _ := Handle(strings.Repeat("b", 40))

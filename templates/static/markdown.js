@@ -6,6 +6,7 @@
 const URL_SRC = "https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:[/?]CHAR*)?(?:#CHAR*)?".replaceAll("CHAR", () => "(?:[\\p{L}\\p{N}\\p{M}\\-._~:/?@!$&'*+,;=()]|%[0-9A-Fa-f]{2})");
 const LABEL = new RegExp("\\[([^\\[\\]`]{1,200})\\]\\((" + URL_SRC + ")\\)", "uy");
 const BARE = new RegExp(URL_SRC, "uy");
+const ADDRESS = /:\/\/|^[^\p{L}\p{N}]*[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}{2,}(?:[^\p{L}\p{N}]|$)/u;
 const SPACE = /[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/;
 const PUNCT = /[\p{P}\p{S}]/u;
 const ESCAPED = /\\([!-/:-@[-`{-~])/g;
@@ -91,7 +92,7 @@ function tokens(s) {
     } else if (c === "*" || c === "_") {
       const d = delimiter(s, i);
       push(d, i + d.len);
-    } else if (c === "[" && (m = match(LABEL, s, i))) {
+    } else if (c === "[" && (m = match(LABEL, s, i)) && !ADDRESS.test(unescape(m[1]))) {
       const n = balanced(m[2]);
       push(link(m[2].slice(0, n), unescape(m[1])), i + m[1].length + 3 + n + 1);
     } else if (c === "h" && !/[0-9A-Za-z\x80-\uffff]/.test(s[i - 1] ?? "") && (m = match(BARE, s, i)) && /:\/\/./.test(m = trimURL(m[0]))) {
