@@ -40,9 +40,13 @@ WHERE i.ticket_id = $1`
 
 // placeOf returns nil when a ticket has none.
 func placeOf(ctx context.Context, tx pgx.Tx, id vezechat.TicketID) (*place, error) {
+	return scanPlace(tx.QueryRow(ctx, selectPlace, id))
+}
+
+func scanPlace(row pgx.Row) (*place, error) {
 	var p place
 	var until *time.Time
-	err := tx.QueryRow(ctx, selectPlace, id).Scan(&p.state, &p.queue, &p.live, &p.cost, &p.rank, &p.entered, &p.agent, &p.prefer, &until,
+	err := row.Scan(&p.state, &p.queue, &p.live, &p.cost, &p.rank, &p.entered, &p.agent, &p.prefer, &until,
 		&p.offer, &p.taken, &p.pending, &p.wrap)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // documented

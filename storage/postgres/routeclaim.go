@@ -16,6 +16,9 @@ import (
 const selectQueueOf = `
 SELECT ` + queueColumns + ` FROM queues q WHERE q.id = $1`
 
+const selectQueueOfPlace = `
+SELECT ` + queueColumns + ` FROM queues q WHERE q.id = (SELECT queue_id FROM routing_items WHERE ticket_id = $1)`
+
 const selectExclusion = `
 SELECT until FROM routing_exclusions WHERE ticket_id = $1 AND agent_id = $2 AND until > $3`
 
@@ -41,19 +44,12 @@ RETURNING id`
 func (s *Store) Claim(ctx context.Context, id vezechat.TicketID, to vezechat.UserID) (got vezechat.Claim, err error) {
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		got = vezechat.ClaimLost
-		w, err := s.lockTicket(ctx, tx, id, lockSkip)
-		if err != nil || w == nil || !w.t.Status.Working() || w.t.Assignee != 0 {
+		m := matching{ticket: id, agent: to, at: s.instant()}
+		w, err := s.lockTicket(ctx, tx, id, lockSkip, m.queue)
+		if err != nil || w == nil || !m.holds(w) {
 			return err
 		}
-		p, err := placeOf(ctx, tx, id)
-		if err != nil || p == nil || p.state != vezechat.ItemQueued {
-			return err
-		}
-		q, free, err := w.judge(ctx, p, to)
-		if err != nil || !free {
-			return err
-		}
-		got, err = w.claim(ctx, p, &q, to)
+		got, err = w.claim(ctx, m.place, &m.of, to)
 		return err
 	})
 	if err != nil {
@@ -65,34 +61,52 @@ func (s *Store) Claim(ctx context.Context, id vezechat.TicketID, to vezechat.Use
 	return got, nil
 }
 
-// judge takes an agent's row and looks whether they may have the ticket. The
-// statements follow each other, so that each sees what was there when the one before
-// had waited.
-func (w *work) judge(ctx context.Context, p *place, to vezechat.UserID) (q vezechat.Queue, free bool, err error) {
-	it := w.item(p)
-	var a vezechat.Agent
-	var b pgx.Batch
-	b.Queue(selectAgentsLocked, []vezechat.UserID{to})
-	b.Queue(selectAgent, to).Query(func(rows pgx.Rows) (err error) {
-		a, err = pgx.CollectExactlyOneRow(rows, scanAgent)
-		return ignoreNone(err)
-	})
-	b.Queue(selectQueueOf, p.queue).Query(func(rows pgx.Rows) (err error) {
-		q, err = pgx.CollectExactlyOneRow(rows, scanQueue)
+// matching is what a decision is made of, read again.
+type matching struct {
+	ticket   vezechat.TicketID
+	agent    vezechat.UserID
+	at       time.Time
+	place    *place
+	of       vezechat.Queue
+	who      vezechat.Agent
+	excluded []match.Exclusion
+}
+
+// queue takes the agent's row and reads all, behind the ticket's row in one exchange: each
+// exchange is paid by whoever waits for that row. The statements follow each other, so
+// that each sees what was there when the one before had waited.
+func (m *matching) queue(b *pgx.Batch) {
+	b.Queue(selectPlace, m.ticket).QueryRow(func(row pgx.Row) (err error) {
+		m.place, err = scanPlace(row)
 		return err
 	})
-	b.Queue(selectExclusion, w.t.ID, to, w.at).Query(func(rows pgx.Rows) error {
+	b.Queue(selectAgentsLocked, []vezechat.UserID{m.agent})
+	b.Queue(selectAgent, m.agent).Query(func(rows pgx.Rows) (err error) {
+		m.who, err = pgx.CollectExactlyOneRow(rows, scanAgent)
+		return ignoreNone(err)
+	})
+	b.Queue(selectQueueOfPlace, m.ticket).Query(func(rows pgx.Rows) (err error) {
+		m.of, err = pgx.CollectExactlyOneRow(rows, scanQueue)
+		return ignoreNone(err)
+	})
+	b.Queue(selectExclusion, m.ticket, m.agent, m.at).Query(func(rows pgx.Rows) error {
 		list, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
 		for _, until := range list {
-			it.Excluded = append(it.Excluded, match.Exclusion{Agent: to, Until: until})
+			m.excluded = append(m.excluded, match.Exclusion{Agent: m.agent, Until: until})
 		}
 		return err
 	})
-	if err := w.tx.SendBatch(ctx, &b).Close(); err != nil {
-		return q, false, err
+}
+
+// holds reports whether the ticket waits and the agent may have it.
+func (m *matching) holds(w *work) bool {
+	if !w.t.Status.Working() || w.t.Assignee != 0 || m.place == nil || m.place.state != vezechat.ItemQueued || m.of.ID == 0 {
+		return false
 	}
-	terms := match.TermsOf(&it, &q, w.at)
-	return q, match.Judge(&it, &terms, &a, w.at).Reason == match.Free, nil
+	it := w.item(m.place)
+	it.Excluded = m.excluded
+	terms := match.TermsOf(&it, &m.of, w.at)
+	return match.Judge(&it, &terms, &m.who, w.at).Reason == match.Free
 }
 
 func (w *work) item(p *place) match.Item {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -47,24 +46,29 @@ const (
 	lockSkip locking = `SELECT true FROM tickets WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED`
 )
 
-// lockTicket takes a ticket's row, then reads it: a statement that waits for a row
-// would see everything else as it was before. CodeNotFound: there is none. With
-// lockSkip it returns nil when there is none, or somebody else has it.
-func (s *Store) lockTicket(ctx context.Context, tx pgx.Tx, id vezechat.TicketID, how locking) (*work, error) {
+// lockTicket takes a ticket's row, then reads it, and what else is asked for: a statement
+// that waits for a row would see everything else as it was before. CodeNotFound: there is
+// none. With lockSkip it returns nil when there is none, or somebody else has it.
+func (s *Store) lockTicket(ctx context.Context, tx pgx.Tx, id vezechat.TicketID, how locking, also ...func(*pgx.Batch)) (*work, error) {
 	var got bool
-	err := tx.QueryRow(ctx, string(how), id).Scan(&got)
-	if errors.Is(err, pgx.ErrNoRows) {
-		if how == lockSkip {
-			return nil, nil //nolint:nilnil // documented: none, and no failure
-		}
+	var t vezechat.Ticket
+	var b pgx.Batch
+	b.Queue(string(how), id).QueryRow(func(row pgx.Row) error { return ignoreNone(row.Scan(&got)) })
+	b.Queue(selectTicket, id).QueryRow(func(row pgx.Row) (err error) {
+		t, err = scanTicket(row)
+		return ignoreNone(err)
+	})
+	for _, queue := range also {
+		queue(&b)
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, err
+	}
+	switch {
+	case !got && how == lockSkip:
+		return nil, nil //nolint:nilnil // documented: none, and no failure
+	case !got:
 		return nil, noSuchTicket()
-	}
-	if err != nil {
-		return nil, err
-	}
-	t, err := ticket(ctx, tx, id)
-	if err != nil {
-		return nil, err
 	}
 	return s.workOn(tx, t), nil
 }
