@@ -39,6 +39,7 @@ var rooms = map[string][]string{
 	"storage/postgres":   {".", "migrations", "internal/names", "routing/match", "routing/sla", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", prom},
 	"bridge/redisstream": {".", "internal/retry", "internal/spans", "github.com/redis/go-redis/v9", "golang.org/x/sync/errgroup", prom, otel},
 	"bridge/game":        {".", "internal/retry", "golang.org/x/sync/errgroup", prom},
+	"bridge/classifier":  {".", "internal/retry", "github.com/sony/gobreaker/v2", prom},
 	"internal/hllog":     {"."},
 	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
 	"internal/svc":       {".", "internal/bus"},

@@ -90,6 +90,9 @@ type GuardRules struct {
 	Rooms map[RoomKind]RoomVerdicts `json:"rooms"`
 	Spam  SpamLimits                `json:"spam"`
 	Links LinkPolicy                `json:"links"`
+
+	// Classifier says what is sent to the classifier; nil: DefaultClassifier.
+	Classifier *ClassifierRules `json:"classifier,omitempty"`
 }
 
 // WordList is a list of words of one language that are as bad as each other.
@@ -240,6 +243,11 @@ func (r GuardRules) Validate() error {
 	}
 	if err := r.Spam.validate(); err != nil {
 		return err
+	}
+	if r.Classifier != nil {
+		if err := r.Classifier.validate(); err != nil {
+			return err
+		}
 	}
 	return r.Links.validate()
 }

@@ -131,6 +131,7 @@ type FlagMessage struct {
 	MessageID MessageID `json:"message_id"`
 	UserID    UserID    `json:"user_id"` // its author
 	Findings  []Finding `json:"findings,omitempty"`
+	Said      time.Time `json:"said,omitzero"` // when what was judged was said: nothing is opened where a flag since then was dealt with
 }
 
 // Appeal is an author's request to look once more: at a message that a moderator

@@ -118,8 +118,10 @@ type ModAct struct {
 	Until     *time.Time `json:"until,omitempty"`   // of a mute or ban; nil: until it is lifted
 	Seconds   int        `json:"seconds,omitempty"` // of slow mode
 	Reason    string     `json:"reason"`
-	Guard     string     `json:"guard,omitempty"` // which guard of the hub acts, by itself: the Caller is nobody then
-	Key       string     `json:"key,omitempty"`   // idempotency key of the caller
+	Guard     string     `json:"guard,omitempty"`    // which guard of the hub acts, by itself: the Caller is nobody then
+	Findings  []Finding  `json:"findings,omitempty"` // the guard's: for the case that it opens
+	Said      time.Time  `json:"said,omitzero"`      // when what the guard judged was said: what people have decided since stands
+	Key       string     `json:"key,omitempty"`      // idempotency key of the caller
 	Trace     Trace      `json:"trace,omitzero"`
 }
 

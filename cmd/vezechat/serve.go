@@ -98,6 +98,7 @@ func (h *hub) parts() []part {
 		{h.has("storage"), h.storagePart()},
 		{h.has("bridge"), h.bridgePart()},
 		{h.has("bridge"), h.gamesPart()},
+		{h.has("bridge") && h.XEngineURL != "", h.classifierPart()},
 		{h.has("routing"), h.routingPart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},

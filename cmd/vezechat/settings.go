@@ -51,7 +51,9 @@ type settings struct {
 	OIDCScopes       string        `name:"oidc-scopes" setting:"OIDC_SCOPES" default:"openid profile email offline_access chat.read chat.write ticket.manage chat.moderate chat.admin" help:"What the hub asks the issuer for; people get of it what they have."`
 	SessionKey       string        `name:"session-key" setting:"SESSION_KEY" secret:"" help:"Keys of cookie sessions, 32 bytes in base64 each, separated by commas: the first seals, all open. All edges have the same. In dev the data directory's when empty."`
 	EmailURL         string        `name:"email-url" setting:"EMAIL_URL" secret:"" help:"Service that sends mail."`
-	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" secret:"" help:"Service that classifies text."`
+	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" secret:"" help:"Service that classifies text; without a path, /npc_response is asked."`
+	XEngineTimeout   time.Duration `name:"xengine-timeout" setting:"XENGINE_TIMEOUT" default:"2s" help:"How long it may take for an answer, 50ms to 30s."`
+	XEngineBacklog   time.Duration `name:"xengine-backlog" setting:"XENGINE_BACKLOG" default:"10m" help:"How late a message is still classified, 1s to 24h."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
@@ -104,6 +106,8 @@ func (s *settings) Validate() error {
 		s.isSignIn(),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
+		named("XENGINE_TIMEOUT", isWithin(s.XEngineTimeout, 50*time.Millisecond, 30*time.Second)),
+		named("XENGINE_BACKLOG", isWithin(s.XEngineBacklog, time.Second, 24*time.Hour)),
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
 		named("OTEL_EXPORTER_OTLP_ENDPOINT", isURL(s.OTLPEndpoint, "https", "http")),
 		named("DOMAIN_GATE", isDomain(s.DomainGate)),

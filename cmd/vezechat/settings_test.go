@@ -101,7 +101,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"OIDC_ISSUER", "issuer", false}, {"OIDC_SCOPES", "profile", false}, {"OIDC_SCOPES", "openid chat.read", true},
 		{"GAME_USERS", "cs16", false}, {"GAME_USERS", "cs:a,cs:b", false}, {"GAME_USERS", "hub:x", false}, {"GAME_USERS", "cs:a, tf:b:c", true},
 		{"SESSION_KEY", "short", false}, {"SESSION_KEY", key + ",", false}, {"SESSION_KEY", key + ", " + key, true},
-		{"EMAIL_URL", "mail@x", false}, {"XENGINE_URL", "x", false}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
+		{"EMAIL_URL", "mail@x", false}, {"XENGINE_URL", "x", false}, {"XENGINE_TIMEOUT", "1ms", false}, {"XENGINE_BACKLOG", "48h", false}, {"XENGINE_BACKLOG", "1m", true}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", false}, {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", true},
 		{"LOG_LEVEL", "loud", false}, {"ROLES", "", true}, {"ROLES", "edge,router", false}, {"ROLES", "edge,", false}, {"ROLES", "edge", true},
 	} {

@@ -30,6 +30,7 @@ type Services struct {
 	Contacts vezechat.ContactService // optional
 
 	Moderation vezechat.ModerationService // nil: not served
+	Classifier vezechat.ClassifierService // nil: not served
 }
 
 // Serve answers for the services with at most workers handlers at a time until
@@ -39,7 +40,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts))
+	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts), serveClassifier(s, of.Classifier))
 	if of.Moderation != nil {
 		err = errors.Join(err, serveModeration(s, of.Moderation))
 	}

@@ -271,6 +271,18 @@ func (a *acting) closeCases(ctx context.Context) error {
 	return err
 }
 
+// settleCases ends the cases about a message that a moderator has acted on. What a
+// guard does ends none: it opens one, so that somebody looks.
+func (a *acting) settleCases(ctx context.Context) error {
+	if a.Guard == "" {
+		return a.closeCases(ctx)
+	}
+	_, err := openCase(ctx, a.tx, vezechat.ModCase{
+		Kind: vezechat.CaseFlag, RoomID: a.RoomID, MessageID: a.MessageID, UserID: a.UserID, Findings: a.Findings, OpenedAt: a.now,
+	})
+	return err
+}
+
 const lockCase = `
 SELECT room_id, message_id, coalesce(held_id, 0), user_id, kind, state, coalesce(claimed_by, 0) FROM moderation_cases WHERE id = $1 FOR UPDATE`
 

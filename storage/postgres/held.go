@@ -261,6 +261,9 @@ func appealable(ctx context.Context, tx pgx.Tx, c *vezechat.ModCase) error {
 const selectAuthor = `
 SELECT user_id FROM messages WHERE room_id = $1 AND message_id = $2`
 
+const selectFlagged = `
+SELECT EXISTS (SELECT FROM moderation_cases WHERE room_id = $1 AND message_id = $2 AND kind = 'flag' AND opened_at >= $3)`
+
 // Flag implements vezechat.ModerationService. A message that storage does not have yet
 // is as good: only edges flag, and what they flag is in the log.
 func (s *Store) Flag(ctx context.Context, f vezechat.FlagMessage) error {
@@ -271,6 +274,12 @@ func (s *Store) Flag(ctx context.Context, f vezechat.FlagMessage) error {
 		var author vezechat.UserID
 		if err := tx.QueryRow(ctx, selectAuthor, f.RoomID, f.MessageID).Scan(&author); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
+		}
+		if !f.Said.IsZero() {
+			known := false
+			if err := tx.QueryRow(ctx, selectFlagged, f.RoomID, f.MessageID, f.Said).Scan(&known); err != nil || known {
+				return err
+			}
 		}
 		_, err := openCase(ctx, tx, vezechat.ModCase{
 			Kind: vezechat.CaseFlag, RoomID: f.RoomID, MessageID: f.MessageID, UserID: cmp.Or(author, f.UserID), Findings: f.Findings, OpenedAt: s.now(),

@@ -147,7 +147,8 @@ func standing(ctx context.Context, tx pgx.Tx, user vezechat.UserID, room vezecha
 var errNotStored = noSuchMessage()
 
 const selectDecided = `
-SELECT m.user_id, m.handle, CASE WHEN m.deleted_at IS NOT NULL THEN 'deleted' ELSE coalesce(d.state, CASE WHEN m.hidden_at IS NULL THEN 'visible' ELSE 'hidden' END) END
+SELECT m.user_id, m.handle, CASE WHEN m.deleted_at IS NOT NULL THEN 'deleted' ELSE coalesce(d.state, CASE WHEN m.hidden_at IS NULL THEN 'visible' ELSE 'hidden' END) END,
+    d.decided_at
 FROM messages m LEFT JOIN message_decisions d ON d.room_id = m.room_id AND d.message_id = m.message_id
 WHERE m.room_id = $1 AND m.message_id = $2`
 
@@ -174,7 +175,8 @@ func (a *acting) onMessage(ctx context.Context) (*vezechat.AuditEntry, error) {
 		return nil, err
 	}
 	var handle, state string
-	err = a.tx.QueryRow(ctx, selectDecided, a.RoomID, a.MessageID).Scan(&a.UserID, &handle, &state)
+	var decided *time.Time
+	err = a.tx.QueryRow(ctx, selectDecided, a.RoomID, a.MessageID).Scan(&a.UserID, &handle, &state, &decided)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errNotStored
 	}
@@ -190,6 +192,8 @@ func (a *acting) onMessage(ctx context.Context) (*vezechat.AuditEntry, error) {
 	}
 	move := messageMoves[a.Kind]
 	switch {
+	case a.Guard != "" && (state == move.to || decided != nil && !decided.Before(a.Said)):
+		return nil, nil // hidden already, or somebody has looked since
 	case state == move.to:
 		return nil, a.closeCases(ctx)
 	case state == vezechat.MessageDeleted:
@@ -198,14 +202,18 @@ func (a *acting) onMessage(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if _, err := a.tx.Exec(ctx, upsertDecision, a.RoomID, a.MessageID, move.to, a.Reason, a.now); err != nil {
 		return nil, err
 	}
-	if err := a.closeCases(ctx); err != nil {
+	if err := a.settleCases(ctx); err != nil {
 		return nil, err
 	}
 	e := a.entry()
 	e.Handle, e.Before.Message, e.After.Message = handle, state, move.to
-	return a.done(ctx, e, vezechat.Event{
+	event := vezechat.Event{
 		Type: move.event, RoomID: a.RoomID, MessageID: a.MessageID, UserID: a.UserID, Handle: handle, By: a.Caller.UserID, Reason: a.Reason, At: a.now,
-	})
+	}
+	if a.Guard != "" {
+		event.Flags = []string{a.Guard}
+	}
+	return a.done(ctx, e, event)
 }
 
 const selectRestrictions = `
