@@ -39,6 +39,9 @@ type Plan struct {
 	Targets         map[vezechat.Metric]vezechat.Target
 	PauseOnHold     bool
 	FirstResolution bool
+	// Answers are when the staff answered, where that is not applied yet: what waits for an
+	// answer is not late if one was in time.
+	Answers []time.Time
 }
 
 // PlanOf returns the plan of a ticket. A nil policy promises nothing.
@@ -65,6 +68,10 @@ func PlanOf(p *vezechat.Policy, prio vezechat.Priority, h *Hours) Plan {
 //     meet it. Solving without an answer cancels it, reopening continues it then.
 //   - Next reply begins with the requester's first message after an answer; more
 //     messages begin nothing. An answer meets it, solving and closing cancel it.
+//   - An answer to what is solved meets what solving has cancelled: the text of a macro
+//     that solves is sent after it. What was solved meanwhile does not count.
+//   - A message that is older than what waits, as one that comes with another ticket's
+//     merging, is what was waited from. Nothing is due later for it.
 //   - Resolution begins with the ticket, rests while the requester is waited for
 //     (and a third party, if PauseOnHold) and while it is solved, and is met by
 //     solving. Reopening continues it, unless FirstResolution.
@@ -87,6 +94,7 @@ func (p Plan) Apply(clocks []vezechat.Clock, ev Event) ([]vezechat.Clock, error)
 		s.end(vezechat.ClockMet, vezechat.MetricPickup)
 	case Replied:
 		s.end(vezechat.ClockMet, vezechat.MetricPickup, vezechat.MetricFirstReply, vezechat.MetricNextReply)
+		s.answerSolved()
 	case Wrote:
 		s.wrote()
 	case Waits:
@@ -115,6 +123,7 @@ func (p Plan) Apply(clocks []vezechat.Clock, ev Event) ([]vezechat.Clock, error)
 // the hours of its time, and counts against the new targets. Clocks that have ended
 // are left as they are; a breach stays. It fails with ErrNever.
 func (p Plan) Replan(clocks []vezechat.Clock, before Plan, at time.Time) ([]vezechat.Clock, error) {
+	before.Answers = p.Answers
 	old := &set{plan: before, clocks: slices.Clone(clocks), at: at}
 	old.breach()
 	for i := range old.clocks {
@@ -175,6 +184,9 @@ func (p Plan) Fire(c *vezechat.Clock, at time.Time) (percent int, err error) {
 		return 0, nil
 	}
 	if !at.Before(c.DueAt) {
+		if p.answered(c) {
+			return 0, nil
+		}
 		c.BreachedAt = c.DueAt
 		return breachPercent, nil
 	}
@@ -202,6 +214,18 @@ func (p Plan) Used(c *vezechat.Clock, at time.Time) time.Duration {
 	return c.Consumed + p.hours(c).Between(c.ResumedAt, at)
 }
 
+// Overdue reports whether a clock fell due before an instant and is not breached yet.
+func (p Plan) Overdue(c *vezechat.Clock, at time.Time) bool {
+	return c.State == vezechat.ClockRunning && c.Target > 0 && c.BreachedAt.IsZero() && c.DueAt.Before(at)
+}
+
+// answered reports whether an answer that is not applied yet was in time for a clock.
+func (p Plan) answered(c *vezechat.Clock) bool {
+	return c.Metric != vezechat.MetricResolution && slices.ContainsFunc(p.Answers, func(at time.Time) bool {
+		return !at.Before(c.StartedAt) && !at.After(c.DueAt)
+	})
+}
+
 // reaches returns when a running clock has used up a part of its target.
 func (p Plan) reaches(c *vezechat.Clock, percent int) (time.Time, error) {
 	return p.hours(c).Add(c.ResumedAt, c.Target*time.Duration(percent)/100-c.Consumed)
@@ -225,8 +249,7 @@ type set struct {
 // breach marks what fell due before now and was not looked at.
 func (s *set) breach() {
 	for i := range s.clocks {
-		c := &s.clocks[i]
-		if c.State == vezechat.ClockRunning && c.Target > 0 && c.BreachedAt.IsZero() && c.DueAt.Before(s.at) {
+		if c := &s.clocks[i]; s.plan.Overdue(c, s.at) && !s.plan.answered(c) {
 			c.BreachedAt = c.DueAt
 		}
 	}
@@ -325,9 +348,43 @@ func (s *set) answered() bool {
 }
 
 func (s *set) wrote() {
+	for _, m := range [...]vezechat.Metric{vezechat.MetricFirstReply, vezechat.MetricNextReply} {
+		if c := s.last(m); c != nil && c.State == vezechat.ClockRunning && s.at.Before(c.StartedAt) {
+			s.since(c)
+		}
+	}
 	if c := s.last(vezechat.MetricNextReply); s.answered() && (c == nil || !c.State.Open()) {
 		s.start(vezechat.MetricNextReply)
 	}
+}
+
+// since lets a running clock have begun earlier, by the hours of now.
+func (s *set) since(c *vezechat.Clock) {
+	was := *c
+	c.StartedAt, c.ResumedAt, c.Consumed = s.at, s.at, 0
+	s.aim(c)
+	if was.DueAt.Before(c.DueAt) { // by the hours of before it has used more
+		c.ResumedAt, c.Consumed, c.DueAt = was.ResumedAt, was.Consumed, was.DueAt
+	}
+}
+
+// answerSolved lets an answer meet what solving has cancelled.
+func (s *set) answerSolved() {
+	for _, m := range [...]vezechat.Metric{vezechat.MetricPickup, vezechat.MetricFirstReply, vezechat.MetricNextReply} {
+		c := s.last(m)
+		if c == nil || c.State != vezechat.ClockCancelled || m == vezechat.MetricPickup && !s.endedWith(c) {
+			continue
+		}
+		if c.Consumed -= s.plan.hours(c).Between(s.at, c.EndedAt); c.Consumed < 0 { // said before it was solved
+			c.Consumed = 0
+		}
+		c.State, c.EndedAt = vezechat.ClockMet, s.at
+	}
+}
+
+// endedWith reports whether another clock ended at the same moment, as it does by solving.
+func (s *set) endedWith(c *vezechat.Clock) bool {
+	return slices.ContainsFunc(s.clocks, func(k vezechat.Clock) bool { return k.Metric != c.Metric && k.EndedAt.Equal(c.EndedAt) })
 }
 
 func (s *set) reopen() {

@@ -16,8 +16,9 @@ import (
 const breached = 100
 
 // reached returns the events of a clock that has reached a part of its target, one
-// for each person to be told, and what else its policy wants then.
-func (c *clocks) reached(k *vezechat.Clock, percent int) (events []vezechat.Event, acts []vezechat.PolicyAction) {
+// for each person to be told, and what else its policy wants then: also for what it passed
+// since it warned last, which nobody is warned of any more.
+func (c *clocks) reached(k *vezechat.Clock, warned, percent int) (events []vezechat.Event, acts []vezechat.PolicyAction) {
 	e := vezechat.Event{Type: vezechat.EventClockWarned, Metric: k.Metric, Percent: percent, DueAt: timeOf(k.DueAt)}
 	if percent == breached {
 		e.Type, e.DueAt = vezechat.EventClockBreached, timeOf(k.BreachedAt)
@@ -25,7 +26,8 @@ func (c *clocks) reached(k *vezechat.Clock, percent int) (events []vezechat.Even
 	if c.now.policy != nil {
 		for _, a := range c.now.policy.Actions {
 			switch {
-			case a.Metric != k.Metric || a.Percent != percent:
+			case a.Metric != k.Metric || a.Percent <= warned || a.Percent > percent:
+			case a.Do == vezechat.ActNotify && a.Percent < percent:
 			case a.Do == vezechat.ActNotify:
 				e.UserID = cmp.Or(a.User, c.t.Assignee)
 				events = append(events, e)
@@ -64,6 +66,9 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.hearAnswers(ctx, w.at); err != nil {
+		return nil, err
+	}
 	if c.key != c.now.key {
 		if err := c.replan(ctx, w.at, false); err != nil {
 			return nil, err
@@ -82,7 +87,7 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 			continue
 		}
 		late = append(late, w.at.Sub(due))
-		events, todo := c.reached(k, percent)
+		events, todo := c.reached(k, c.was[i].Warned, percent)
 		w.events, acts = append(w.events, events...), append(acts, todo...)
 		why := fmt.Sprintf("%s at %d %%", k.Metric, percent)
 		if len(late) > 1 { // several at the same moment are one change

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -175,6 +176,23 @@ func (c *clocks) never(ctx context.Context, err error) {
 	}
 }
 
+const selectAnswers = `
+SELECT at FROM ticket_inbox WHERE ticket_id = $1 AND NOT notes AND 'staff' = ANY(flags) AND NOT 'bot' = ANY(flags) ORDER BY seq LIMIT $2`
+
+// hearAnswers reads, before what is late is found so, which answers storage has that the
+// ticket has not heard yet: who changes it may be ahead of them.
+func (c *clocks) hearAnswers(ctx context.Context, at time.Time) error {
+	if !slices.ContainsFunc(c.list, func(k vezechat.Clock) bool { return c.now.plan.Overdue(&k, at) }) {
+		return nil
+	}
+	rows, err := c.tx.Query(ctx, selectAnswers, c.t.ID, maxInbox)
+	if err != nil {
+		return err
+	}
+	c.now.plan.Answers, err = pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	return err
+}
+
 func (c *clocks) apply(ctx context.Context, ev sla.Event) {
 	var err error
 	c.list, err = c.now.plan.Apply(c.list, ev)
@@ -210,6 +228,9 @@ func (c *clocks) replan(ctx context.Context, at time.Time, moved bool) error {
 	}
 	c.list, err = c.now.plan.Replan(c.list, before, at)
 	c.never(ctx, err)
+	if c.t.Status == vezechat.StatusOnHold {
+		c.apply(ctx, sla.Event{Kind: sla.Held, At: at}) // the plan of now says whether that pauses
+	}
 	return nil
 }
 
@@ -220,7 +241,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 
 const updateClock = `
 UPDATE sla_clocks SET state = $2, policy_id = $3, policy_version = $4, calendar_id = $5, calendar_version = $6, target_ns = $7, around = $8,
-    consumed_ns = $9, resumed_at = $10, due_at = $11, ended_at = $12, breached_at = $13, warned = $14, fire_at = $15
+    consumed_ns = $9, resumed_at = $10, due_at = $11, ended_at = $12, breached_at = $13, warned = $14, fire_at = $15, started_at = $16
 WHERE id = $1`
 
 // rankByPromise moves a waiting ticket forward when its next promise has become earlier: another
@@ -248,7 +269,7 @@ func (c *clocks) save(ctx context.Context) error {
 		if i < len(c.was) {
 			was = &c.was[i]
 		}
-		if k.ID != 0 && !was.State.Open() && !k.State.Open() {
+		if k.ID != 0 && !was.State.Open() && k.State == was.State {
 			continue
 		}
 		c.queue(ctx, &b, k)
@@ -287,14 +308,14 @@ func (c *clocks) queue(ctx context.Context, b *pgx.Batch, k *vezechat.Clock) {
 		return
 	}
 	b.Queue(updateClock, k.ID, k.State, key.policy, key.policyVersion, key.calendar, key.calendarVersion, int64(k.Target), k.Around,
-		int64(k.Consumed), timeOf(k.ResumedAt), timeOf(k.DueAt), timeOf(k.EndedAt), timeOf(k.BreachedAt), k.Warned, timeOf(wake))
+		int64(k.Consumed), timeOf(k.ResumedAt), timeOf(k.DueAt), timeOf(k.EndedAt), timeOf(k.BreachedAt), k.Warned, timeOf(wake), k.StartedAt)
 }
 
 // events are those of a clock that has changed by what happened to its ticket. One
 // that promises nothing, and is not late, has none.
 func (c *clocks) events(was, k *vezechat.Clock) (out []vezechat.Event) {
 	if reveals(was, k) {
-		out, _ = c.reached(k, breached)
+		out, _ = c.reached(k, was.Warned, breached)
 	}
 	if k.State == vezechat.ClockMet && was.State != vezechat.ClockMet && (k.Target > 0 || !k.BreachedAt.IsZero()) {
 		out = append(out, vezechat.Event{Type: vezechat.EventClockMet, Metric: k.Metric, DueAt: timeOf(was.DueAt)})
@@ -313,11 +334,32 @@ func reveals(was, k *vezechat.Clock) bool { return was.BreachedAt.IsZero() && !k
 func (c *clocks) revealed() (acts []vezechat.PolicyAction) {
 	for i := range c.was {
 		if k := &c.list[i]; reveals(&c.was[i], k) && k.State.Open() {
-			_, todo := c.reached(k, breached)
+			_, todo := c.reached(k, c.was[i].Warned, breached)
 			acts = append(acts, todo...)
 		}
 	}
 	return acts
+}
+
+// moved reports whether an open clock is due at another time than before.
+func (c *clocks) moved() bool {
+	for i := range c.was {
+		if k := &c.list[i]; k.State.Open() && (!k.DueAt.Equal(c.was[i].DueAt) || k.State != c.was[i].State) {
+			return true
+		}
+	}
+	return false
+}
+
+// promises are when the open clocks are due, for the history; null: never, or not now.
+func (c *clocks) promises() map[vezechat.Metric]*time.Time {
+	out := map[vezechat.Metric]*time.Time{}
+	for i := range c.list {
+		if k := &c.list[i]; k.State.Open() {
+			out[k.Metric] = timeOf(k.DueAt)
+		}
+	}
+	return out
 }
 
 const selectStale = `
@@ -335,13 +377,24 @@ func (s *Store) ReplanClocks(ctx context.Context, limit int) (n int, err error) 
 		if err != nil || c.key == c.now.key {
 			return false, err
 		}
+		if err := c.hearAnswers(ctx, w.at); err != nil {
+			return false, err
+		}
 		if err := c.replan(ctx, w.at, false); err != nil {
 			return false, err
 		}
 		if err := c.save(ctx); err != nil {
 			return false, err
 		}
-		return true, w.reveal(ctx, w.before, c.revealed())
+		if c.moved() { // whoever looks at the ticket shows times
+			w.kind, w.why = "clock", "service level or calendar changed"
+			w.note("clocks", c.promises())
+		}
+		acts := c.revealed()
+		if err := w.save(ctx); err != nil {
+			return false, err
+		}
+		return true, w.reveal(ctx, w.before, acts)
 	}, selectStale, limit)
 }
 

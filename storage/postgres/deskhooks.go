@@ -40,8 +40,12 @@ func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.
 	if err != nil {
 		return nil, err
 	}
+	now := s.instant()
+	if err := c.hearAnswers(ctx, now); err != nil {
+		return nil, err
+	}
 	if moved := before != nil && (before.Queue != after.Queue || before.Priority != after.Priority); moved || c.key != c.now.key {
-		if err := c.replan(ctx, s.instant(), moved); err != nil {
+		if err := c.replan(ctx, now, moved); err != nil {
 			return nil, err
 		}
 	}

@@ -180,8 +180,13 @@ func (r *routing) rest(ctx context.Context, done bool) error {
 	return r.put(ctx)
 }
 
+// newPlace is at the end, but for a new ticket whose requester waits already.
 func (r *routing) newPlace() *place {
-	return &place{state: vezechat.ItemNone, queue: r.t.Queue, live: r.t.Live, cost: costOf(r.t), rank: r.at.Add(-r.t.Priority.Boost()), entered: r.at}
+	since := r.at
+	if w := r.t.WaitingSince; r.before == nil && !w.IsZero() && w.Before(since) {
+		since = w
+	}
+	return &place{state: vezechat.ItemNone, queue: r.t.Queue, live: r.t.Live, cost: costOf(r.t), rank: since.Add(-r.t.Priority.Boost()), entered: r.at}
 }
 
 // enqueue makes the ticket wait for an agent of its queue. Who waits there already

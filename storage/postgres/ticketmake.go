@@ -88,6 +88,7 @@ type newTicket struct {
 	kind   string // of the history's row
 	why    string
 	trace  vezechat.Trace
+	since  time.Time // its requester waits since then already; zero: since it is made
 }
 
 func checkCreateTicket(r vezechat.CreateTicket) (n newTicket, err error) {
@@ -164,6 +165,9 @@ func (s *Store) makeTicket(ctx context.Context, tx pgx.Tx, n newTicket) (*work, 
 	}
 	w := &work{s: s, tx: tx, t: t, at: t.CreatedAt, actor: n.by.UserID, kind: n.kind, why: n.why, trace: n.trace}
 	w.clock(sla.Opened)
+	if err := w.inherit(n.since); err != nil {
+		return nil, err
+	}
 	if err := w.save(ctx); err != nil || n.body == "" {
 		return w, err
 	}

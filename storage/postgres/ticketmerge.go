@@ -195,7 +195,7 @@ func (w *work) split(ctx context.Context, r vezechat.SplitTicket, subject string
 		return nil, err
 	}
 	t := w.t
-	n := newTicket{kind: "split_off", why: w.why, by: r.Caller, trace: r.Trace, ticket: vezechat.Ticket{
+	n := newTicket{kind: "split_off", why: w.why, by: r.Caller, trace: r.Trace, since: unanswered(said), ticket: vezechat.Ticket{
 		Subject: subject, Channel: t.Channel, CreatedBy: r.Caller.UserID, Requester: t.Requester, Queue: t.Queue, Priority: t.Priority,
 		Tags: slices.Clone(t.Tags), Needs: slices.Clone(t.Needs), Custom: t.Custom,
 	}}
@@ -211,6 +211,21 @@ func (w *work) split(ctx context.Context, r vezechat.SplitTicket, subject string
 	}
 	_, err = w.tx.Exec(ctx, insertLink, next.t.ID, t.ID, vezechat.LinkSplit)
 	return next, err
+}
+
+// unanswered returns when the oldest message was said that nobody of the desk has answered;
+// zero: none.
+func unanswered(said []vezechat.Event) (since time.Time) {
+	for i := range said {
+		switch {
+		case slices.Contains(said[i].Flags, vezechat.FlagBot):
+		case slices.Contains(said[i].Flags, vezechat.FlagStaff):
+			since = time.Time{}
+		case since.IsZero():
+			since = said[i].At
+		}
+	}
+	return since
 }
 
 // said returns what was said in the public room from a message on, to be said again.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/routing/sla"
 )
 
 const selectMembership = `
@@ -275,8 +276,11 @@ func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
 		}
 	}
 	w.t.Assignee = to
-	if to != 0 && w.t.Status.Working() {
+	switch {
+	case to != 0 && w.t.Status.Working():
 		return w.move(vezechat.MoveAccept, vezechat.PartyStaff)
+	case to != 0:
+		w.clock(sla.Accepted) // somebody has it, whatever it waits for
 	}
 	return nil
 }
