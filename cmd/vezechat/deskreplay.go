@@ -39,8 +39,9 @@ accept, decline and let pass by the seed. Then PostgreSQL and the services are
 read: every thread was handled; every message is there once; an agent got a ticket
 by one offer, one change and one event; no ticket had two agents at a time; nobody
 had more than they have units for, at any moment; counters are recounts; histories
-replay to what is. Exit status 1 if not. Queues and skills are called "replay
-BRAND" and stay.
+replay to what is; clocks are late by what was said, and tell it once. Exit status
+1 if not. Queues and skills are called "replay BRAND", their policy "replay", and
+stay.
 
 Examples:
   vezechat desk-replay tickets.jsonl

@@ -240,9 +240,13 @@ func (p *play) set(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	policy, err := p.promise(ctx)
+	if err != nil {
+		return err
+	}
 	for i, brand := range p.brands() {
 		name := "replay " + vezechat.Clip(brand, 40)
-		q := vezechat.Queue{Name: name, OfferSeconds: 5, AutoAccept: i%2 == 0, Steps: []vezechat.RouteStep{{After: 2, Tier: 2}, {After: 4, Lower: 4}}}
+		q := vezechat.Queue{Name: name, Policy: policy, OfferSeconds: 5, AutoAccept: i%2 == 0, Steps: []vezechat.RouteStep{{After: 2, Tier: 2}, {After: 4, Lower: 4}}}
 		for _, have := range queues {
 			if have.Name == name {
 				q.ID = have.ID
@@ -263,6 +267,29 @@ func (p *play) set(ctx context.Context) (err error) {
 		p.skills[brand] = k.ID
 	}
 	return nil
+}
+
+// promise makes the policy of all queues: so short that some of it is not kept.
+func (p *play) promise(ctx context.Context) (vezechat.PolicyID, error) {
+	policy := vezechat.Policy{Name: "replay"}
+	have, err := again(ctx, p, func(ctx context.Context) ([]vezechat.Policy, error) { return p.Hub.Desk.Policies(ctx, p.boss) })
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range have {
+		if h.Name == policy.Name {
+			policy.ID = h.ID
+		}
+	}
+	for m, seconds := range map[vezechat.Metric]int{
+		vezechat.MetricPickup: 2, vezechat.MetricFirstReply: 5, vezechat.MetricNextReply: 2, vezechat.MetricResolution: 10,
+	} {
+		for _, prio := range []vezechat.Priority{vezechat.PriorityLow, vezechat.PriorityNormal, vezechat.PriorityHigh, vezechat.PriorityUrgent} {
+			policy.Targets = append(policy.Targets, vezechat.Target{Metric: m, Priority: prio, Seconds: seconds})
+		}
+	}
+	policy, err = p.Hub.Desk.PutPolicy(ctx, vezechat.PutPolicy{Caller: p.boss, Policy: policy})
+	return policy.ID, err
 }
 
 // brands are those of the threads, sorted.

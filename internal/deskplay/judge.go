@@ -71,7 +71,7 @@ func (p *play) judge(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	for _, check := range []func(context.Context) (Check, error){
-		b.handled, b.said, b.once, b.oneAgent, b.capacity, b.counters, b.told, b.replays,
+		b.handled, b.said, b.once, b.oneAgent, b.capacity, b.counters, b.told, b.replays, b.clocks,
 	} {
 		c, err := check(ctx)
 		if err != nil {
@@ -398,6 +398,55 @@ func text(v any) string {
 		}
 	}
 	return fmt.Sprint(v)
+}
+
+// clocksThatDiffer compares clocks with what was said and told. The play's policy has no
+// calendar, and nothing pauses a reply: it is late if it came after its target.
+const clocksThatDiffer = `
+WITH c AS (
+    SELECT k.*, k.started_at + k.target_ns / 1000 * interval '1 us' AS due,
+        (SELECT min(m.created_at) FROM messages m WHERE m.room_id = t.room_id AND 'staff' = ANY(m.flags) AND NOT 'bot' = ANY(m.flags)) AS answered
+    FROM sla_clocks k JOIN tickets t ON t.id = k.ticket_id WHERE k.ticket_id = ANY($1)
+), told AS (
+    SELECT ticket_id, type, metric, percent, count(*) AS n FROM (
+        SELECT (p->>'ticket_id')::bigint AS ticket_id, type, p->>'metric' AS metric, coalesce((p->>'percent')::int, 0) AS percent
+        FROM (SELECT type, convert_from(payload, 'UTF8')::jsonb AS p FROM desk_events WHERE type IN ('ticket.sla.met', 'ticket.sla.breached', 'ticket.sla.warned')) e
+    ) e GROUP BY 1, 2, 3, 4
+)
+SELECT ticket_id, metric || ' is ' || state FROM c WHERE state IN ('running', 'paused')
+UNION ALL
+SELECT ticket_id, 'first_reply ended ' || coalesce(ended_at::text, 'never') || ', and was given ' || coalesce(answered::text, 'never')
+FROM c WHERE metric = 'first_reply' AND (state = 'met') IS DISTINCT FROM (answered IS NOT NULL)
+UNION ALL
+SELECT ticket_id, 'first_reply came ' || answered || ', due ' || due || ', breached ' || coalesce(breached_at::text, 'never')
+FROM c WHERE metric = 'first_reply' AND state = 'met' AND breached_at IS DISTINCT FROM CASE WHEN answered > due THEN due END
+UNION ALL
+SELECT ticket_id, 'next_reply ended ' || ended_at || ', due ' || due || ', breached ' || coalesce(breached_at::text, 'never')
+FROM c WHERE metric = 'next_reply' AND state = 'met' AND breached_at IS DISTINCT FROM CASE WHEN ended_at > due THEN due END
+UNION ALL
+SELECT c.ticket_id, c.metric || ': ' || count(*) FILTER (WHERE breached_at IS NOT NULL) || ' breached, told ' || coalesce(max(told.n), 0)
+FROM c LEFT JOIN told ON told.ticket_id = c.ticket_id AND told.metric = c.metric AND told.type = 'ticket.sla.breached'
+GROUP BY c.ticket_id, c.metric HAVING count(*) FILTER (WHERE breached_at IS NOT NULL) <> coalesce(max(told.n), 0)
+UNION ALL
+SELECT c.ticket_id, c.metric || ': ' || count(*) || ' of them, warned of ' || told.n || ' times at ' || told.percent
+FROM c JOIN told ON told.ticket_id = c.ticket_id AND told.metric = c.metric AND told.type = 'ticket.sla.warned'
+GROUP BY c.ticket_id, c.metric, told.n, told.percent HAVING told.n > count(*)
+UNION ALL
+SELECT c.ticket_id, c.metric || ': ' || count(*) FILTER (WHERE state = 'met') || ' met, told ' || coalesce(max(told.n), 0)
+FROM c LEFT JOIN told ON told.ticket_id = c.ticket_id AND told.metric = c.metric AND told.type = 'ticket.sla.met'
+WHERE c.metric IN ('first_reply', 'next_reply')
+GROUP BY c.ticket_id, c.metric HAVING count(*) FILTER (WHERE state = 'met') <> coalesce(max(told.n), 0)`
+
+// clocks: each is late if what it waits for was, by what was said, and each breach, warning and
+// end is told once.
+func (b *bench) clocks(ctx context.Context) (Check, error) {
+	c := Check{Name: "clocks"}
+	var tickets int
+	err := b.conn.QueryRow(ctx, `SELECT count(*), count(DISTINCT ticket_id) FROM sla_clocks WHERE ticket_id = ANY($1) AND target_ns > 0`, b.ids).Scan(&c.Looked, &tickets)
+	if err := firstOf(err, found(tickets, len(b.ids))); err != nil {
+		return c, err
+	}
+	return c, b.list(ctx, &c, "ticket %d: %s", clocksThatDiffer, b.ids)
 }
 
 // waits are how long tickets waited for their first offer, sorted.
