@@ -188,6 +188,7 @@ type EventPage struct {
 	More   bool          `json:"more"`   // storage has further ones
 	Stored Seq           `json:"stored"` // storage has the whole log up to here
 	Head   Seq           `json:"head"`   // the room's last event that storage has
+	Erased Seq           `json:"erased"` // events up to here may be gone for their age
 }
 
 // StoredEvent is a canonical event with its place.

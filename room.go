@@ -17,6 +17,11 @@ const (
 	KindSupport RoomKind = "support" // requester and staff, made by a ticket
 )
 
+// RoomKinds returns all kinds of rooms.
+func RoomKinds() []RoomKind {
+	return []RoomKind{KindGlobal, KindGuild, KindParty, KindDM, KindSupport}
+}
+
 // Valid reports whether k is one of the kinds.
 func (k RoomKind) Valid() bool {
 	switch k {

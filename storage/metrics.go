@@ -9,6 +9,8 @@ type metrics struct {
 	outboxEvents, outboxSeconds             prometheus.Gauge
 	cases, caseSeconds                      prometheus.Gauge
 	writer, halted                          prometheus.Gauge
+	erased                                  *prometheus.CounterVec // by kind of rooms
+	retained                                prometheus.Gauge
 	retries                                 *prometheus.CounterVec // by part and reason
 }
 
@@ -38,13 +40,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		caseSeconds:   gauge("moderation_case_seconds", "Age of the oldest case that waits for a moderator."),
 		writer:        gauge("writer_state", "1 while this process stores the log."),
 		halted:        gauge("halted_state", "1 while the writer has stopped because the log is not the one stored."),
+		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vezechat_storage_erased_messages_total", Help: "Messages that were erased for their age, by the kind of their room; held ones among them.",
+		}, []string{"kind"}),
+		retained: gauge("retention_last_seconds", "When retention last went through all rooms, in seconds since 1970; 0: not in this process."),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vezechat_storage_retries_total", Help: "Attempts that failed and were made again.",
 		}, []string{"part", "reason"}),
 	}
 	if reg != nil {
 		reg.MustRegister(m.stored, m.poison, m.lost, m.epochs, m.published, m.runEvents, m.runSeconds, m.lagSeconds, m.lagRatio,
-			m.outboxEvents, m.outboxSeconds, m.cases, m.caseSeconds, m.writer, m.halted, m.retries)
+			m.outboxEvents, m.outboxSeconds, m.cases, m.caseSeconds, m.writer, m.halted, m.erased, m.retained, m.retries)
 	}
 	return m
 }

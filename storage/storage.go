@@ -86,12 +86,18 @@ type Beater interface {
 // Config is what a Role is made of. MaxRun, Now, Beater and Registerer have
 // defaults: 1000 records, time.Now, nobody, none.
 type Config struct {
-	Store      Store
-	Reader     vezechat.LogReader
-	Log        vezechat.Log
-	Advancer   Advancer
-	Beater     Beater
-	MaxRun     int // records stored by one transaction
+	Store    Store
+	Reader   vezechat.LogReader
+	Log      vezechat.Log
+	Advancer Advancer
+	Beater   Beater
+	MaxRun   int // records stored by one transaction
+
+	// Eraser erases what is older than Retention says; nil: everything is kept.
+	Eraser      Eraser
+	Retention   vezechat.Retention
+	RetainEvery time.Duration // how often; 0: an hour
+
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
@@ -124,6 +130,7 @@ type Role struct {
 // New returns a role that does nothing until Run.
 func New(c Config) *Role {
 	c.MaxRun = cmp.Or(c.MaxRun, 1000)
+	c.RetainEvery = cmp.Or(c.RetainEvery, retainEvery)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -186,7 +193,7 @@ func (r *Role) logState(ctx context.Context) (vezechat.LogState, error) {
 	return r.Reader.State(ctx)
 }
 
-// lead is being the writer: the persister and the publisher, until ctx is done.
+// lead is being the writer: the persister, the publisher and retention, until ctx is done.
 func (r *Role) lead(ctx context.Context, ready func()) error {
 	r.Logger.InfoContext(ctx, "this process stores the log now")
 	r.metrics.writer.Set(1)
@@ -195,6 +202,7 @@ func (r *Role) lead(ctx context.Context, ready func()) error {
 	attached := make(chan struct{})
 	wg.Go(func() { r.persist(ctx, sync.OnceFunc(func() { close(attached); ready() })) })
 	wg.Go(func() { r.publish(ctx, attached) })
+	wg.Go(func() { r.retain(ctx) })
 	wg.Wait()
 	return nil
 }

@@ -34,6 +34,7 @@ type world struct {
 	n    int
 
 	advancer storage.Advancer // nil: log
+	keep     vezechat.Retention
 }
 
 func newWorld(t *testing.T, url string) *world {
@@ -108,6 +109,7 @@ func (w *world) start(db *postgres.Store) *process {
 	}
 	r := storage.New(storage.Config{
 		Store: db, Reader: w.log, Log: w.log, Advancer: adv, Beater: p.beats, Registerer: p.reg, MaxRun: 50,
+		Eraser: db, Retention: w.keep, RetainEvery: 50 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(p.logs, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))

@@ -68,6 +68,7 @@ type commands struct {
 	DeskReplay deskReplayCmd `cmd:"" help:"Play recorded support threads through a hub as tickets and check what came of them."`
 	Moderation moderationCmd `cmd:"" help:"What moderators and administrators measure."`
 	Bench      benchCmd      `cmd:"" help:"Load a running hub and measure it."`
+	Retention  retentionCmd  `cmd:"" help:"Count the messages that are older than they are kept."`
 	User       userCmd       `cmd:"" help:"Export or erase one person's data."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }

@@ -45,6 +45,7 @@ func (h *hub) storagePart() part {
 		h.health.add("postgres", h.has("edge"), store.Ping)
 		role := storage.New(storage.Config{
 			Store: store, Reader: h.bus, Log: h.bus, Advancer: h.bus, Beater: beater{h.bus, h.log}, Logger: h.log, Registerer: h.reg,
+			Eraser: store, Retention: h.retention.kept(),
 		})
 		return role.Run(ctx, ready)
 	}}

@@ -63,8 +63,9 @@ type settings struct {
 	LimitConnects    int           `name:"limit-connects" setting:"LIMIT_CONNECTS" default:"600" help:"Sockets opened, of one address a minute; 0: any number."`
 	LimitAddress     int           `name:"limit-address-sockets" setting:"LIMIT_ADDRESS_SOCKETS" default:"1000" help:"Sockets of one address that are open at once; 0: any number."`
 	LimitUser        int           `name:"limit-user-sockets" setting:"LIMIT_USER_SOCKETS" default:"100" help:"Sockets of one user that are open at once: another one replaces the oldest; 0: any number."`
-	LogLevel         string        `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	Roles            string        `setting:"ROLES" default:"edge,storage,bridge,routing" help:"What this process is, separated by commas."`
+	retention
+	LogLevel string `setting:"LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+	Roles    string `setting:"ROLES" default:"edge,storage,bridge,routing" help:"What this process is, separated by commas."`
 }
 
 // roles are what a process may be, in the order in which they start.
@@ -117,6 +118,7 @@ func (s *settings) Validate() error {
 		named("LIMIT_CONNECTS", isCount(s.LimitConnects)),
 		named("LIMIT_ADDRESS_SOCKETS", isCount(s.LimitAddress)),
 		named("LIMIT_USER_SOCKETS", isCount(s.LimitUser)),
+		s.retention.check(),
 		named("LOG_LEVEL", oneOf(s.LogLevel, "debug", "info", "warn", "error")),
 		named("ROLES", isRoles(s.Roles)),
 		s.together(),

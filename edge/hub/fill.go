@@ -41,6 +41,9 @@ func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq, live bool)
 	if err != nil {
 		return nil, false, err
 	}
+	if !live && p.Erased > after { // what lies between is gone
+		return nil, false, errFar
+	}
 	for _, e := range p.Events {
 		run = append(run, event{e.Seq, e.Prev, e.Payload})
 		after = e.Seq

@@ -90,6 +90,8 @@ func TestJoin_Resume(t *testing.T) {
 		{name: "storage lags, the log has it", before: 20, after: seq(3), world: func(w *world) { w.stored = 5 }, want: 17},
 		{name: "the log begins later", before: 20, after: seq(3), world: func(w *world) { w.first = 15 }, want: 17},
 		{name: "this epoch", before: 5, after: seq(2), epoch: "e1", want: 3},
+		{name: "erased up to the cursor", before: 20, after: seq(9), world: func(w *world) { w.erased = 9 }, want: 11},
+		{name: "erased beyond the cursor", before: 20, after: seq(8), world: func(w *world) { w.erased = 9 }, reset: true},
 		{name: "another epoch", before: 5, after: seq(2), epoch: "e0", want: 0, reset: true},
 		{name: "beyond the head", before: 5, after: seq(99), want: 0, reset: true},
 	} {

@@ -11,7 +11,7 @@ import (
 )
 
 // What ends a resume early: the socket has ended, or lost its place in the room;
-// the room was left out for it; its cursor is too far back.
+// the room was left out for it; its cursor is too far back, or before what was erased.
 var (
 	errGone   = errors.New("the socket is gone")
 	errLagged = errors.New("the room was left out")
@@ -47,7 +47,7 @@ const (
 // Join puts the socket into a room and answers: ok with the room's head, then
 // what the client missed after its cursor, then live events, without a hole or a
 // repetition in between. A cursor of another epoch, or beyond the head, is
-// answered with reset: the client loads the room again, and live events follow.
+// answered with reset, and so is one before what was erased for its age: the client loads the room again, and live events follow.
 // Joining a room again starts from the new cursor.
 //
 // Errors of Ask are returned as they are. CodeNotFound: the user was removed

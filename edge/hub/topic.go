@@ -282,9 +282,14 @@ func (r *room) startOver() {
 func (c *Conn) startOver(s *sub, req JoinRequest, cur *cursor) error {
 	r := s.room
 	c.h.metrics.resumes.WithLabelValues("reset").Inc()
-	c.h.metrics.topicResets.WithLabelValues("far").Inc()
+	if r.topic != nil {
+		c.h.metrics.topicResets.WithLabelValues("far").Inc()
+	}
 	if !cur.ok {
 		return c.beginNow(s, req)
+	}
+	if r.topic == nil { // erased while it was being read: lag has the client load the room
+		return c.giveUp(r, s)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -38,6 +38,7 @@ type world struct {
 	deskReads int           // calls of DeskEvents
 	hold      chan struct{} // they wait until it is closed; nil: they do not
 	lose      func(seq vezechat.Seq) bool
+	erased    vezechat.Seq // what storage had up to here may be gone for its age
 	stored    vezechat.Seq // storage has the log up to here; 0: all of it
 	first     vezechat.Seq // the log begins here
 	failTail  bool
@@ -132,7 +133,7 @@ func (w *world) Events(_ context.Context, q vezechat.EventQuery) (p vezechat.Eve
 	if w.failArch {
 		return p, vezechat.Errorf(vezechat.CodeUnavailable, "storage is away")
 	}
-	p.Stored = w.stored
+	p.Stored, p.Erased = w.stored, w.erased
 	if p.Stored == 0 {
 		p.Stored = vezechat.Seq(len(w.records))
 	}

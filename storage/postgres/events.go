@@ -14,8 +14,8 @@ import (
 const maxEvents = 1000
 
 // selectEvents is one statement, so that all of it is of one moment, whose rows are
-// of three kinds, each NULL where the others are: how far storage is and the room's
-// head; the events, those that carry a message's text with its id; and which of
+// of three kinds, each NULL where the others are: how far storage is, the room's
+// head and what was erased; the events, those that carry a message's text with its id; and which of
 // those messages are gone. Asking for each event by itself whether its message is
 // gone costs more than the events do.
 const selectEvents = `
@@ -24,8 +24,8 @@ WITH page AS MATERIALIZED (
     FROM events s WHERE s.room_id = $1 AND s.seq > $2
     ORDER BY s.seq LIMIT $3
 )
-SELECT p.seq, coalesce(h.last_seq, 0), NULL::bigint, NULL::bigint, NULL::bytea, NULL::bigint
-FROM log_position p LEFT JOIN room_heads h ON h.room_id = $1
+SELECT p.seq, coalesce(h.last_seq, 0), coalesce(r.erased_seq, 0), NULL::bigint, NULL::bytea, NULL::bigint
+FROM log_position p LEFT JOIN room_heads h ON h.room_id = $1 LEFT JOIN rooms r ON r.id = $1
 WHERE p.stream = $4
 UNION ALL
 SELECT NULL, NULL, g.seq, g.prev, g.payload, g.told
@@ -47,8 +47,8 @@ type eventRows struct {
 func (e *eventRows) take(r *row) {
 	switch {
 	case r.has(0):
-		e.page.Stored, e.page.Head = r.id(), r.id()
-		r.skip(4)
+		e.page.Stored, e.page.Head, e.page.Erased = r.id(), r.id(), r.id()
+		r.skip(3)
 	case r.has(2):
 		r.skip(2)
 		e.page.Events = append(e.page.Events, vezechat.StoredEvent{Seq: r.id(), Prev: r.id(), Payload: bytes.Clone(r.next())})
