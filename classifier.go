@@ -14,18 +14,27 @@ const GuardClassifier = "classifier"
 // ClassifierMode says when the messages of a kind of rooms are classified.
 type ClassifierMode string
 
-// ClassifyAfter: a message is said at once, and hidden when the service finds
-// something. While the service is away everything is said (fail-open).
-const ClassifyAfter ClassifierMode = "after"
+// The modes. A kind without one is not classified.
+const (
+	// ClassifyAfter: a message is said at once, and hidden when the service finds
+	// something. While the service is away everything is said (fail-open).
+	ClassifyAfter ClassifierMode = "after"
+
+	// ClassifyBefore: a message is held until the service has judged it, for
+	// MaxJudgeWait at most; then it waits for a moderator (fail-closed).
+	ClassifyBefore ClassifierMode = "before"
+)
 
 // Valid reports whether m is one of the modes.
-func (m ClassifierMode) Valid() bool { return m == ClassifyAfter }
+func (m ClassifierMode) Valid() bool { return m == ClassifyAfter || m == ClassifyBefore }
 
 // Bounds of the classifier.
 const (
 	MaxClassifierContext = 20 // messages before the one that is judged
 	MaxClassifierLabels  = 64 // of the rules, and of an answer
 	MaxContextText       = 1000
+	MaxJudgeWait         = time.Minute // for which a message is held for the classifier
+	MaxUnjudged          = 64          // held messages of one answer
 )
 
 // ClassifierRules say what is classified, and what follows from the scores. They are
@@ -136,7 +145,10 @@ func (r ClassifierRules) validate() error {
 			return Errorf(CodeBadRequest, "classifier.rooms: %q is no kind of rooms", Clip(string(kind), 32))
 		}
 		if !m.Valid() {
-			return Errorf(CodeBadRequest, "classifier.rooms.%s: want %s", kind, ClassifyAfter)
+			return Errorf(CodeBadRequest, "classifier.rooms.%s: want %s or %s", kind, ClassifyAfter, ClassifyBefore)
+		}
+		if m == ClassifyBefore && (kind == KindDM || kind == KindSupport) {
+			return Errorf(CodeBadRequest, "classifier.rooms.%s: neither direct messages nor tickets are held for the classifier", kind)
 		}
 	}
 	return nil
@@ -179,6 +191,7 @@ type MessageContext struct {
 	State    string        `json:"state"`              // visible, hidden or deleted
 	Decided  *time.Time    `json:"decided,omitempty"`  // when somebody hid or restored it last
 	Approved bool          `json:"approved,omitempty"` // it was held, and let through
+	Findings []Finding     `json:"findings,omitempty"` // what the guards found in it, if the classifier did that
 	Before   []CaseMessage `json:"before,omitempty"`
 }
 
@@ -188,6 +201,31 @@ type ClassifierService interface {
 	// Context returns a message and what was said before it. CodeNotFound: there is
 	// none. CodeUnavailable: storage has not stored the event yet, or is away.
 	Context(ctx context.Context, q ContextQuery) (MessageContext, error)
+
+	// Unjudged returns the oldest held messages that wait for the classifier, in
+	// their order, at most MaxUnjudged, each with before messages said before it.
+	Unjudged(ctx context.Context, before int) ([]Unjudged, error)
+
+	// Judge decides about a held message that waits for the classifier: it is said
+	// (VerdictAllow, VerdictFlag), waits for a moderator (VerdictHold), or is rejected
+	// (VerdictBlock). What was decided already stays so. CodeConflict: one of its room
+	// that was held before it has yet to be judged. CodeNotFound: there is none.
+	Judge(ctx context.Context, j HeldJudgement) error
+}
+
+// Unjudged is a held message that waits for the classifier.
+type Unjudged struct {
+	HeldID int64  `json:"held_id"`
+	RoomID RoomID `json:"room_id"`
+	MessageContext
+}
+
+// HeldJudgement is what the classifier says of a held message.
+type HeldJudgement struct {
+	HeldID   int64        `json:"held_id"`
+	Verdict  GuardVerdict `json:"verdict"`
+	Findings []Finding    `json:"findings,omitempty"`
+	Reason   string       `json:"reason,omitempty"`
 }
 
 // RoomQueue hands the log's events of rooms to workers. Implementations are safe for

@@ -102,6 +102,7 @@ type HoldMessage struct {
 	By       UserID    `json:"by,omitempty"`
 	Flags    []string  `json:"flags,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
+	Judge    bool      `json:"judge,omitempty"` // it waits for the classifier first, for MaxJudgeWait at most
 }
 
 // Held is a message that was held back, or one that was hidden, as its author
@@ -121,6 +122,13 @@ type Held struct {
 // HeldError is what the author of a held message is told.
 func HeldError(id int64) *Error {
 	e := Errorf(CodeBlockedContent, "a moderator will look at your message before it is shown")
+	e.HeldID = id
+	return e
+}
+
+// UnjudgedError is what the author of a message is told that waits for the classifier.
+func UnjudgedError(id int64) *Error {
+	e := Errorf(CodeBlockedContent, "your message is shown as soon as it has been checked")
 	e.HeldID = id
 	return e
 }

@@ -113,16 +113,29 @@ func (g *guarded) age(ctx context.Context, id vezechat.UserID, now time.Time) ti
 	return max(0, now.Sub(u.CreatedAt))
 }
 
-// held keeps a message for a moderator, and returns what its author is told.
-func (g *guarded) held(ctx context.Context, s Send, text string, j vezechat.Judgement) error {
-	if g.moderation == nil {
+// unjudged reports whether what somebody says in rooms of a kind waits for the
+// classifier.
+func (g *guarded) unjudged(c vezechat.Caller, kind vezechat.RoomKind) bool {
+	return g.guards != nil && !c.Staff() && g.guards.Rules().Classify().Rooms[kind] == vezechat.ClassifyBefore
+}
+
+// held keeps a message for a moderator, or for the classifier first, and returns what
+// its author is told.
+func (g *guarded) held(ctx context.Context, s Send, text string, j vezechat.Judgement, judge bool) error {
+	switch {
+	case g.moderation == nil && judge:
+		return vezechat.Errorf(vezechat.CodeBlockedContent, "messages are checked before they are shown here, which is not possible now")
+	case g.moderation == nil:
 		return vezechat.Errorf(vezechat.CodeBlockedContent, "a moderator would have to look at this first: %s", why(j))
 	}
 	h, err := g.moderation.Hold(ctx, vezechat.HoldMessage{
-		Caller: s.Caller, RoomID: s.Access.Room.ID, Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, Flags: flags(s), Findings: j.Findings,
+		Caller: s.Caller, RoomID: s.Access.Room.ID, Text: text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, Flags: flags(s), Findings: j.Findings, Judge: judge,
 	})
 	if err != nil {
 		return err
+	}
+	if judge {
+		return vezechat.UnjudgedError(h.ID)
 	}
 	return vezechat.HeldError(h.ID)
 }

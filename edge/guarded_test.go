@@ -41,6 +41,9 @@ func guardRules() vezechat.GuardRules {
 		},
 		Spam:  vezechat.SpamLimits{Window: 10, Messages: 5, NewFor: 60, NewMessages: 2},
 		Links: vezechat.LinkPolicy{Denied: []string{flaggedHost}},
+		Classifier: &vezechat.ClassifierRules{Rooms: map[vezechat.RoomKind]vezechat.ClassifierMode{
+			vezechat.KindGuild: vezechat.ClassifyAfter, vezechat.KindParty: vezechat.ClassifyBefore,
+		}},
 	}
 }
 
@@ -158,6 +161,41 @@ func counter(t *testing.T, reg *prometheus.Registry, name string) (sum float64) 
 		}
 	}
 	return sum
+}
+
+// Where messages are classified before they are said, they are held for that, and not
+// edited after; staff need not wait. What the guards refuse is refused all the same.
+func TestPoster_HeldForTheClassifier(t *testing.T) {
+	t.Parallel()
+	d, m := guardedDesk(t, edge.Limits{}, false)
+	said, err := d.send(member(1), 2, "hello", "first") // as the room is classified after
+	must(t, err)
+	send := func(c vezechat.Caller, text string) error {
+		acc := d.access(c, 2)
+		acc.Room.Kind = vezechat.KindParty
+		_, err := d.Send(t.Context(), edge.Send{Caller: c, Access: acc, Text: text, Nonce: "n"})
+		return err
+	}
+	var e *vezechat.Error
+	if err := send(member(1), "you grobbel"); !errors.As(err, &e) || e.Code != vezechat.CodeBlockedContent || e.HeldID != 7 {
+		t.Errorf("its author is told %+v", err)
+	}
+	if len(m.held) != 1 || !m.held[0].Judge || m.held[0].Text != "you *******" || d.hub.appended() != 1 {
+		t.Errorf("held %+v, %d events", m.held, d.hub.appended())
+	}
+	wantCode(t, "blocked", send(member(1), "you kwaffel"), vezechat.CodeBlockedContent)
+	wantCode(t, "held for people", send(member(1), "a holdword"), vezechat.CodeBlockedContent)
+	if len(m.held) != 2 || m.held[1].Judge {
+		t.Errorf("held %+v", m.held)
+	}
+	wantCode(t, "of staff", send(member(2, vezechat.ScopeChatModerate), "hello"), "")
+	acc := d.access(member(1), 2)
+	acc.Room.Kind = vezechat.KindParty
+	_, err = d.Edit(t.Context(), edge.Change{Caller: member(1), Access: acc, MessageID: said.Seq}, "other words")
+	wantCode(t, "an edit", err, vezechat.CodeBlockedContent)
+	if d.hub.appended() != 2 {
+		t.Error("something else was said")
+	}
 }
 
 func TestPoster_GuardsEdits(t *testing.T) {

@@ -125,7 +125,10 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall, counted 
 	case vezechat.VerdictBlock:
 		return vezechat.Ack{}, refused(j)
 	case vezechat.VerdictHold:
-		return vezechat.Ack{}, p.guarded.held(ctx, s, text, j)
+		return vezechat.Ack{}, p.guarded.held(ctx, s, text, j, false)
+	}
+	if p.guarded.unjudged(s.Caller, s.Access.Room.Kind) {
+		return vezechat.Ack{}, p.guarded.held(ctx, s, j.Text, j, true)
 	}
 	ack, err := p.append(ctx, messageID(s.Caller.UserID, s.Access.Room.ID, s.Nonce), &vezechat.Event{
 		Type: vezechat.EventMessageCreated, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle,
@@ -178,7 +181,8 @@ func (p *Poster) may(a vezechat.Access, c vezechat.Caller, act vezechat.Action, 
 
 // Edit replaces a message's text. CodeForbidden: it is another's.
 // CodeConflict: it is deleted or hidden. CodeBlockedContent: the guards refuse the
-// text; what they would hold is refused, too, and the message stays as it was.
+// text, or rooms of that kind are classified before; what they would hold is refused, too,
+// and the message stays as it was.
 func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack, error) {
 	text, err := vezechat.CheckText(text)
 	if err != nil {
@@ -196,6 +200,9 @@ func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack,
 	j := p.guarded.judge(ctx, c.Caller, c.Access.Room.Kind, text, false)
 	if j.Verdict.Weight() >= vezechat.VerdictHold.Weight() {
 		return vezechat.Ack{}, refused(j)
+	}
+	if p.guarded.unjudged(c.Caller, c.Access.Room.Kind) {
+		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeBlockedContent, "messages are checked before they are shown here, and not edited after: delete it, and write another one")
 	}
 	ack, err := p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageEdited, Text: j.Text})
 	if err == nil && !ack.Duplicate {

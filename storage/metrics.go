@@ -11,6 +11,7 @@ type metrics struct {
 	writer, halted                          prometheus.Gauge
 	erased                                  *prometheus.CounterVec // by kind of rooms
 	retained                                prometheus.Gauge
+	unjudged                                prometheus.Counter
 	retries                                 *prometheus.CounterVec // by part and reason
 }
 
@@ -43,6 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vezechat_storage_erased_messages_total", Help: "Messages that were erased for their age, by the kind of their room; held ones among them.",
 		}, []string{"kind"}),
+		unjudged: counter("unjudged_held_total", "Held messages that the classifier did not judge in time, and that wait for a moderator."),
 		retained: gauge("retention_last_seconds", "When retention last went through all rooms, in seconds since 1970; 0: not in this process."),
 		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vezechat_storage_retries_total", Help: "Attempts that failed and were made again.",
@@ -50,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.stored, m.poison, m.lost, m.epochs, m.published, m.runEvents, m.runSeconds, m.lagSeconds, m.lagRatio,
-			m.outboxEvents, m.outboxSeconds, m.cases, m.caseSeconds, m.writer, m.halted, m.erased, m.retained, m.retries)
+			m.outboxEvents, m.outboxSeconds, m.cases, m.caseSeconds, m.writer, m.halted, m.erased, m.retained, m.unjudged, m.retries)
 	}
 	return m
 }

@@ -51,6 +51,9 @@ type Store interface {
 	OutboxBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
 	// CasesBacklog returns how many cases wait for a moderator, and the oldest one's age.
 	CasesBacklog(ctx context.Context) (n int, oldest time.Duration, err error)
+	// GiveUpJudging lets moderators judge the held messages that have waited too long
+	// for the classifier, and returns of how many.
+	GiveUpJudging(ctx context.Context) (n int, err error)
 	// Shared returns the last place of a run at which the record given is stored, 0
 	// when there is none.
 	Shared(ctx context.Context, recs []vezechat.Record) (vezechat.Seq, error)
@@ -203,6 +206,7 @@ func (r *Role) lead(ctx context.Context, ready func()) error {
 	wg.Go(func() { r.persist(ctx, sync.OnceFunc(func() { close(attached); ready() })) })
 	wg.Go(func() { r.publish(ctx, attached) })
 	wg.Go(func() { r.retain(ctx) })
+	wg.Go(func() { r.giveUp(ctx) })
 	wg.Wait()
 	return nil
 }

@@ -1,12 +1,16 @@
 // Package classifier asks a service over HTTP what messages say, and does what the
 // rules of the guards say follows: it hides a message, or tells moderators of it.
 //
-// Messages are said first and judged after. It reads the log as a queue that the log
+// In most rooms messages are said first and judged after. It reads the log as a queue that the log
 // keeps, so what was said while this process, the service or storage was away is judged
 // when they are back: each message at least once, its effect once. What has waited for
 // longer than Config.Backlog is passed over and counted: a queue that nobody can catch
 // up with must not hide what was read long ago. Nothing that people have decided about
 // a message since it was said is undone, and what a moderator has approved is not judged.
+//
+// In rooms of kinds that are classified before, messages are held by storage: those are
+// judged in their order, and said, rejected or left to a moderator. What is not judged in
+// time storage leaves to one; nothing is said unjudged.
 //
 // A circuit breaker spares a service that fails: while it is open nothing is asked, and
 // messages wait in the log. A message that fails again and again while others do not is
@@ -20,6 +24,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,6 +145,7 @@ func (c *Classifier) Run(ctx context.Context, ready func()) error {
 		return nil
 	}
 	wg.Go(func() { c.measure(ctx) })
+	wg.Go(func() { c.judgeHeld(ctx) })
 	return c.cfg.Queue.Take(ctx, Queue, atOnce, c.take)
 }
 
@@ -288,12 +294,23 @@ func (c *Classifier) score(ctx context.Context, w *work, rules vezechat.Classifi
 		return nil
 	case m.State != vezechat.MessageVisible:
 		return errSkip(skipGone)
-	case m.Approved && w.event.Type == vezechat.EventMessageCreated, m.Decided != nil && !m.Decided.Before(w.event.At):
+	case m.Approved && w.event.Type == vezechat.EventMessageCreated:
+		return c.letThrough(ctx, w, m)
+	case m.Decided != nil && !m.Decided.Before(w.event.At):
 		return errSkip(skipDecided)
 	}
 	w.scores, err = c.ask(ctx, w, requestOf(m, rules))
 	w.scored = err == nil
 	return err
+}
+
+// letThrough tells moderators of a message that was held for the classifier and said,
+// if something in it is to be looked at. It has its number only now.
+func (c *Classifier) letThrough(ctx context.Context, w *work, m vezechat.MessageContext) error {
+	if !slices.ContainsFunc(m.Findings, func(f vezechat.Finding) bool { return f.Verdict == vezechat.VerdictFlag }) {
+		return errSkip(skipDecided)
+	}
+	return c.effect(ctx, w, vezechat.Judgement{Verdict: vezechat.VerdictFlag, Findings: m.Findings})
 }
 
 // errOpen says that the service is being spared.

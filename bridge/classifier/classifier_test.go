@@ -239,3 +239,104 @@ func TestClassifier_PassesOver(t *testing.T) {
 		t.Error("what the service refuses is gone")
 	}
 }
+
+// before is a world whose guilds are classified before.
+func before(t *testing.T) *world {
+	w := newWorld(t)
+	rules := vezechat.GuardRules{Spam: vezechat.SpamLimits{Window: 1}, Classifier: new(vezechat.DefaultClassifier())}
+	rules.Classifier.Rooms[vezechat.KindGuild] = vezechat.ClassifyBefore
+	rules.Classifier.Labels["toxic"] = vezechat.LabelThresholds{Flag: 0.8, Hide: 0.95}
+	if _, err := w.PutRules(t.Context(), vezechat.PutRules{Caller: w.person("admin", vezechat.ScopeChatAdmin), Rules: rules}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// hold keeps a message for the classifier, as an edge does.
+func (w *world) hold(by vezechat.Caller, room vezechat.RoomID, text string) int64 {
+	w.t.Helper()
+	h, err := w.Hold(w.t.Context(), vezechat.HoldMessage{Caller: by, RoomID: room, Text: text, Nonce: strings.ReplaceAll(text, " ", "-"), Judge: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return h.ID
+}
+
+// What is held for the classifier is said in its order, or rejected; while the service
+// fails nothing is said, and when it is back all of it is judged.
+func TestClassifier_HeldUntilJudged(t *testing.T) {
+	t.Parallel()
+	w := before(t)
+	ann, mod := w.person("ann"), w.person("mod", vezechat.ScopeChatModerate)
+	room := w.guild(ann, "Guild")
+	w.engine.misbehave("500")
+	w.classify()
+	var want []string
+	for i := range 15 {
+		text := fmt.Sprintf("message %d", i)
+		if i%5 == 3 {
+			text = "a vile " + text
+		} else {
+			want = append(want, text)
+		}
+		w.hold(ann, room, text)
+	}
+	w.hold(ann, room, "a rude end")
+	want = append(want, "a rude end")
+	w.until("the breaker opens", func() bool { return w.count("breaker_opened_total", "") > 0 })
+	if got := w.texts(ann, room); len(got) != 0 {
+		t.Errorf("said without a judgement: %q", got)
+	}
+	if page, err := w.Cases(t.Context(), vezechat.CaseQuery{Caller: mod}); err != nil || len(page.Cases) != 0 {
+		t.Errorf("moderators are bothered: %+v, %v", page, err)
+	}
+	w.engine.misbehave("ok")
+	w.classify() // two of them
+	w.until("all are said", func() bool { return len(w.texts(ann, room)) >= len(want) })
+	if got := w.texts(ann, room); !slices.Equal(got, want) {
+		t.Errorf("said were %q", got)
+	}
+	rejected := 0
+	own, err := w.Held(t.Context(), ann)
+	for _, h := range own {
+		if h.State == vezechat.HeldRejected && strings.Contains(h.Reason, "toxic") {
+			rejected++
+		}
+	}
+	if err != nil || rejected != 3 {
+		t.Errorf("%d were rejected, of %+v, %v", rejected, own, err)
+	}
+	w.until("moderators are told of the rude one", func() bool {
+		page, err := w.Cases(t.Context(), vezechat.CaseQuery{Caller: mod, Kind: vezechat.CaseFlag})
+		return err == nil && len(page.Cases) == 1 && page.Cases[0].Text == "a rude end"
+	})
+	w.idle()
+	if len(w.hidden(room)) != 0 {
+		t.Error("what was let through was hidden")
+	}
+}
+
+// What the service does not take waits for a moderator, and holds up nothing.
+func TestClassifier_HeldIsLeftToPeople(t *testing.T) {
+	t.Parallel()
+	w := before(t)
+	ann, mod := w.person("ann"), w.person("mod", vezechat.ScopeChatModerate)
+	room := w.guild(ann, "Guild")
+	w.engine.misbehave("refuses")
+	w.classify()
+	id := w.hold(ann, room, "hello")
+	w.until("there is a case", func() bool {
+		page, err := w.Cases(t.Context(), vezechat.CaseQuery{Caller: mod, Kind: vezechat.CaseHeld})
+		return err == nil && len(page.Cases) == 1 && page.Cases[0].HeldID == id && page.Cases[0].Findings[0].Guard == "classifier"
+	})
+	w.engine.misbehave("ok")
+	w.hold(ann, room, "hello again")
+	w.until("the next one is said", func() bool { return slices.Equal(w.texts(ann, room), []string{"hello again"}) })
+	if _, err := w.Act(t.Context(), vezechat.ModAct{Caller: mod, Kind: vezechat.ModApprove, HeldID: id}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it is said", func() bool { return len(w.texts(ann, room)) == 2 })
+	if err := w.Judge(t.Context(), vezechat.HeldJudgement{HeldID: id, Verdict: vezechat.VerdictBlock}); err != nil {
+		t.Errorf("judged too late: %v", err)
+	}
+}

@@ -11,6 +11,7 @@ type metrics struct {
 	requests *prometheus.CounterVec // outcome
 	seconds  prometheus.Histogram
 	verdicts *prometheus.CounterVec // verdict
+	held     *prometheus.CounterVec // verdict
 	skipped  *prometheus.CounterVec // reason
 	state    *prometheus.GaugeVec   // state
 	opened   prometheus.Counter
@@ -30,6 +31,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		verdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vezechat_classifier_verdicts_total", Help: "What came of messages that were judged, by verdict; hold and block: hidden.",
 		}, []string{"verdict"}),
+		held: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vezechat_classifier_held_total", Help: "Held messages that were judged, by verdict; hold: a moderator decides, block: rejected.",
+		}, []string{"verdict"}),
 		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vezechat_classifier_skipped_total", Help: "Messages that stay as they were without a judgement, by reason.",
 		}, []string{"reason"}),
@@ -47,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"part", "reason"}),
 	}
 	m.breaker(gobreaker.StateClosed)
-	reg.MustRegister(m.requests, m.seconds, m.verdicts, m.skipped, m.state, m.opened, m.backlog, m.retries)
+	reg.MustRegister(m.requests, m.seconds, m.verdicts, m.held, m.skipped, m.state, m.opened, m.backlog, m.retries)
 	return m
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 const insertHeld = `
-INSERT INTO held_messages (room_id, user_id, handle, text, nonce, reply_to, by_user, flags, findings, held_at)
-SELECT $1, $2, $3, $4, nullif($5, ''), $6, $7, coalesce($8::text[], '{}'), $9, $10
+INSERT INTO held_messages (room_id, user_id, handle, text, nonce, reply_to, by_user, flags, findings, held_at, judge_until)
+SELECT $1, $2, $3, $4, nullif($5, ''), $6, $7, coalesce($8::text[], '{}'), $9, $10, $12
 WHERE (SELECT count(*) FROM held_messages WHERE user_id = $2 AND state = 'waiting') < $11
 ON CONFLICT (room_id, user_id, nonce) WHERE nonce IS NOT NULL DO NOTHING
 RETURNING id`
@@ -68,11 +68,11 @@ func (s *Store) Hold(ctx context.Context, h vezechat.HoldMessage) (out vezechat.
 			}
 		}
 		out = vezechat.Held{RoomID: h.RoomID, UserID: h.Caller.UserID, Text: text, At: s.now(), State: vezechat.HeldWaiting}
-		err := tx.QueryRow(ctx, insertHeld, h.RoomID, h.Caller.UserID, h.Caller.Handle, text, h.Nonce, h.ReplyTo, h.By, h.Flags, findings(h.Findings), out.At, vezechat.MaxHeldByUser).Scan(&out.ID)
+		err := tx.QueryRow(ctx, insertHeld, h.RoomID, h.Caller.UserID, h.Caller.Handle, text, h.Nonce, h.ReplyTo, h.By, h.Flags, findings(h.Findings), out.At, vezechat.MaxHeldByUser, judgeUntil(h, out.At)).Scan(&out.ID)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return vezechat.Errorf(vezechat.CodeRateLimited, "%d of your messages wait for a moderator already", vezechat.MaxHeldByUser).RetryIn(time.Minute)
 		}
-		if err != nil {
+		if err != nil || h.Judge {
 			return err
 		}
 		_, err = openCase(ctx, tx, vezechat.ModCase{Kind: vezechat.CaseHeld, RoomID: h.RoomID, HeldID: out.ID, UserID: out.UserID, Findings: h.Findings, OpenedAt: out.At})
@@ -114,7 +114,7 @@ SELECT ` + heldColumns + `, h.handle, coalesce(h.nonce, ''), h.reply_to, h.by_us
 FROM held_messages h WHERE h.id = $1 FOR UPDATE OF h`
 
 const decideHeld = `
-UPDATE held_messages SET state = $2, reason = $3, decided_at = $4 WHERE id = $1`
+UPDATE held_messages SET state = $2, reason = $3, decided_at = $4, judge_until = NULL WHERE id = $1`
 
 const selectBarred = `
 SELECT coalesce((SELECT banned_until > $3 FROM hub_sanctions WHERE user_id = $2), false)

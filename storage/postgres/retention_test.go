@@ -155,3 +155,43 @@ func TestExpire_KeepsWhatIsOpen(t *testing.T) {
 		t.Errorf("%d messages of a closed ticket were erased", got)
 	}
 }
+
+// What the classifier does not judge in time waits for a moderator, in the queue.
+func TestGiveUpJudging_LeavesItToPeople(t *testing.T) {
+	t.Parallel()
+	g := newGuild(t, postgres.Options{})
+	ctx := t.Context()
+	h, err := g.Hold(ctx, vezechat.HoldMessage{Caller: g.ann, RoomID: g.room, Text: "hello", Nonce: "n", Judge: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := func() []vezechat.ModCase {
+		page, err := g.Cases(ctx, vezechat.CaseQuery{Caller: g.mod})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Cases
+	}
+	if n, err := g.GiveUpJudging(ctx); n != 0 || err != nil || len(cases()) != 0 {
+		t.Errorf("given up too early: %d, %v, %+v", n, err, cases())
+	}
+	if _, err := g.pool.Exec(ctx, `UPDATE held_messages SET judge_until = now() - interval '1 second'`); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := g.GiveUpJudging(ctx); n != 1 || err != nil {
+		t.Errorf("given up: %d, %v", n, err)
+	}
+	if list := cases(); len(list) != 1 || list[0].Kind != vezechat.CaseHeld || list[0].HeldID != h.ID || list[0].Message != vezechat.HeldWaiting {
+		t.Errorf("the queue has %+v", list)
+	}
+	if err := g.Judge(ctx, vezechat.HeldJudgement{HeldID: h.ID, Verdict: vezechat.VerdictAllow}); err != nil {
+		t.Errorf("judged too late: %v", err)
+	}
+	if list, err := g.Held(ctx, g.ann); err != nil || list[0].State != vezechat.HeldWaiting {
+		t.Errorf("%+v, %v", list, err)
+	}
+	g.does(vezechat.ModAct{Caller: g.mod, Kind: vezechat.ModApprove, HeldID: h.ID})
+	if len(cases()) != 0 {
+		t.Error("the case is still there")
+	}
+}
