@@ -171,7 +171,7 @@ func (e *Event) Classifiable() bool {
 	if e.Type != EventMessageCreated && e.Type != EventMessageEdited {
 		return false
 	}
-	return !slices.ContainsFunc(e.Flags, func(f string) bool { return f == FlagKillfeed || f == FlagSay || f == FlagNotice })
+	return !slices.ContainsFunc(e.Flags, func(f string) bool { return f == FlagKillfeed || f == FlagSay || f == FlagNotice || f == FlagTrend })
 }
 
 // ContextQuery asks for a message as it is now, and what was said before it.

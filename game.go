@@ -18,6 +18,7 @@ const (
 	GameKillfeed    GameEventType = "killfeed"
 	GameSay         GameEventType = "say"
 	GameNotice      GameEventType = "notice"
+	GameTrend       GameEventType = "trend" // a line of a global room, of those who may say so
 )
 
 // Flags of the lines that the bridge writes for a game.
@@ -25,6 +26,7 @@ const (
 	FlagKillfeed = "killfeed"
 	FlagSay      = "say"
 	FlagNotice   = "notice"
+	FlagTrend    = "trend"
 )
 
 // Limits of what game servers say.
@@ -32,6 +34,7 @@ const (
 	MaxGameName    = 32  // bytes of a game's or a match's name
 	MaxGamePlayers = 256 // of one match
 	MaxGameText    = 512 // bytes of a player's name, a weapon or a text; longer ones are cut
+	MaxTrendRoom   = 40  // characters of a trend's room, with its #
 )
 
 // GamePlayer is somebody who plays. UserID 0: somebody whom the hub does not know.
@@ -51,7 +54,8 @@ type GameEvent struct {
 	VictimTeam string        `json:"victim_team,omitempty"`
 	Weapon     string        `json:"weapon,omitempty"`
 	Text       string        `json:"text,omitempty"`
-	At         time.Time     `json:"at,omitzero"` // by the game's clock; the hub shows its own
+	Room       string        `json:"room,omitempty"` // of a trend, as "#quantum-alerts"
+	At         time.Time     `json:"at,omitzero"`    // by the game's clock; the hub shows its own
 }
 
 // ParseGameEvent reads what a game server said. CodeBadRequest: it is no JSON object,
@@ -101,8 +105,12 @@ func (e *GameEvent) validate() error {
 		if e.Text == "" {
 			return Errorf(CodeBadRequest, "a notice needs text")
 		}
+	case GameTrend:
+		if e.Text == "" || !ValidTrendRoom(e.Room) {
+			return Errorf(CodeBadRequest, "a trend needs text, and a room: # and 2 to %d lower-case letters, digits and single hyphens between them", MaxTrendRoom-1)
+		}
 	default:
-		return Errorf(CodeBadRequest, "type: want match.opened, match.closed, killfeed, say or notice")
+		return Errorf(CodeBadRequest, "type: want match.opened, match.closed, killfeed, say, notice or trend")
 	}
 	return nil
 }
@@ -124,8 +132,24 @@ func (e *GameEvent) Line() (text, flag string) {
 		return e.Actor + ": " + e.Text, FlagSay
 	case GameNotice:
 		return e.Text, FlagNotice
+	case GameTrend:
+		return e.Text, FlagTrend
 	}
 	return "", ""
+}
+
+// ValidTrendRoom reports whether a room may be called so that a trend makes or fills.
+func ValidTrendRoom(s string) bool {
+	name, ok := strings.CutPrefix(s, "#")
+	if !ok || len(name) < 2 || len(s) > MaxTrendRoom || strings.Contains(name, "--") || name[0] == '-' || name[len(name)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // GameSubject is where a match's events are published. CodeBadRequest: a name is

@@ -8,6 +8,10 @@
 // games, so a repetition is the same line. Lines of different matches are appended
 // side by side.
 //
+// Those who may (Config.Trends) also say what is talked about: a trend is a line of a
+// global room that is made for it, within limits. What is over a limit is among the dead
+// letters.
+//
 // The package knows no NATS and no database: it reads a vezechat.GameReader, appends to
 // a vezechat.Log, and keeps nothing that it could not find out again.
 package game
@@ -39,14 +43,17 @@ const (
 	logKnows     = time.Minute // a repetition that is younger is one to the log
 )
 
-// Config says what the bridge is made of. Batch, Logger, Registerer and Clock may be
-// left out.
+// Config says what the bridge is made of. From Trends on all may be left out.
 type Config struct {
 	Reader   vezechat.GameReader
 	Log      vezechat.Log
 	Users    vezechat.UserService
 	Rooms    vezechat.RoomService
 	Messages vezechat.MessageService
+
+	Trends         []string // the games, by their names, that may say trends
+	RoomsPerHour   int      // that one of them may have made; 0: none
+	LinesPerMinute int      // of one of their rooms; 0: none
 
 	Batch      int // records in one run; 0: DefaultBatch
 	Logger     *slog.Logger
@@ -63,6 +70,7 @@ type Bridge struct {
 	mu    sync.Mutex // guards both
 	users map[string]vezechat.User
 	rooms map[match]place
+	said  map[vezechat.RoomID]minute // of trends
 }
 
 // match is a match of a game.
@@ -89,7 +97,7 @@ func New(cfg Config) *Bridge {
 	m := newMetrics(cfg.Registerer)
 	return &Bridge{
 		cfg: cfg, metrics: m, trouble: retry.NewTrouble(cfg.Logger, m.retries),
-		users: map[string]vezechat.User{}, rooms: map[match]place{},
+		users: map[string]vezechat.User{}, rooms: map[match]place{}, said: map[vezechat.RoomID]minute{},
 	}
 }
 
@@ -153,7 +161,7 @@ func permanent(err error) bool {
 	case vezechat.CodeBadRequest, vezechat.CodeForbidden, vezechat.CodeNotFound, vezechat.CodeConflict, vezechat.CodeTooLarge, vezechat.CodeBlockedContent:
 		return true
 	}
-	return false
+	return errors.Is(err, errOverLimit)
 }
 
 func (b *Bridge) bury(ctx context.Context, r vezechat.GameRecord, why error) error {
@@ -182,6 +190,9 @@ func (b *Bridge) bring(ctx context.Context, m match, r vezechat.GameRecord) erro
 		return err
 	}
 	caller := vezechat.Caller{UserID: user.ID, Handle: user.Handle, Scopes: vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite}}
+	if e.Type == vezechat.GameTrend {
+		return b.trend(ctx, caller, m, &e, r)
+	}
 	at, err := b.room(ctx, caller, m, e.Players, r.Trace)
 	if err != nil {
 		return err

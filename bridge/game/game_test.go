@@ -75,8 +75,12 @@ func newWorld(t *testing.T) *world {
 }
 
 // bridge runs a bridge until the test ends, or stop is called.
-func (w *world) bridge() (stop func()) {
-	b := game.New(game.Config{Reader: w.bus, Log: w.log, Users: w, Rooms: w, Messages: w, Batch: 16})
+func (w *world) bridge(change ...func(*game.Config)) (stop func()) {
+	cfg := game.Config{Reader: w.bus, Log: w.log, Users: w, Rooms: w, Messages: w, Batch: 16}
+	for _, f := range change {
+		f(&cfg)
+	}
+	b := game.New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx, func() {}) }()

@@ -31,3 +31,22 @@ func isGameUsers(v string) error {
 	_, err := gameUsers(v)
 	return err
 }
+
+// sources are the games that may say trends.
+func sources(v string) (list []string) {
+	for s := range strings.SplitSeq(v, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func isSources(v string) error {
+	for _, s := range sources(v) {
+		if _, err := vezechat.GameSubject(s, "m"); err != nil {
+			return fmt.Errorf("%q is not the name of a game", vezechat.Clip(s, 40))
+		}
+	}
+	return nil
+}

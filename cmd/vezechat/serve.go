@@ -164,6 +164,7 @@ func (h *hub) gamesPart() part {
 		client := svc.NewClient(h.bus)
 		return game.New(game.Config{
 			Reader: h.bus, Log: h.bus, Users: client, Rooms: client, Messages: client, Logger: h.log, Registerer: h.reg,
+			Trends: sources(h.TrendSources), RoomsPerHour: h.TrendRooms, LinesPerMinute: h.TrendLines,
 		}).Run(ctx, ready)
 	}}
 }

@@ -43,6 +43,9 @@ type settings struct {
 	NatsSync         string        `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
 	NatsReplicas     int           `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
 	GameUsers        string        `name:"game-users" setting:"GAME_USERS" secret:"" help:"Game servers at the NATS of this process: game:password, separated by commas. With any, nobody connects without a password."`
+	TrendSources     string        `name:"trend-sources" setting:"TREND_SOURCES" help:"Games that may also say trends, by their names, separated by commas; empty: none."`
+	TrendRooms       int           `name:"trend-rooms-per-hour" setting:"TREND_ROOMS_PER_HOUR" default:"6" help:"Rooms that trends of one source make in an hour, 0 to 100."`
+	TrendLines       int           `name:"trend-lines-per-minute" setting:"TREND_LINES_PER_MINUTE" default:"30" help:"Lines of trends in one room in a minute, 0 to 600."`
 	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"16us" help:"How long a busy room gathers what is said for each of its members here, up to 16 ms; more saves writes and costs time."`
 	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
@@ -100,6 +103,9 @@ func (s *settings) Validate() error {
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
 		named("GAME_USERS", isGameUsers(s.GameUsers)),
+		named("TREND_SOURCES", isSources(s.TrendSources)),
+		named("TREND_ROOMS_PER_HOUR", isUpTo(s.TrendRooms, 100)),
+		named("TREND_LINES_PER_MINUTE", isUpTo(s.TrendLines, 600)),
 		named("FANOUT_PER_MEMBER", isWithin(s.FanoutPerMember, time.Microsecond, 16*time.Millisecond)),
 		named("OIDC_ISSUER", isURL(s.OIDCIssuer, "https", "http")),
 		named("OIDC_SCOPES", isScopes(s.OIDCScopes)),
@@ -274,8 +280,9 @@ func isAllowed(v string) error {
 }
 
 // isCount bounds what is counted so that a rate of it has a unit.
-func isCount(n int) error {
-	const most = 1_000_000
+func isCount(n int) error { return isUpTo(n, 1_000_000) }
+
+func isUpTo(n, most int) error {
 	if n < 0 || n > most {
 		return fmt.Errorf("%d is not within 0 and %d", n, most)
 	}

@@ -104,6 +104,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"EMAIL_URL", "mail@x", false}, {"XENGINE_URL", "x", false}, {"XENGINE_TIMEOUT", "1ms", false}, {"XENGINE_BACKLOG", "48h", false}, {"XENGINE_BACKLOG", "1m", true}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", false}, {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", true},
 		{"RETENTION_GLOBAL", "2", false}, {"RETENTION_DM", "-1", false}, {"RETENTION_SUPPORT", "3", true}, {"RETENTION_PARTY", "0", true},
+		{"TREND_SOURCES", "x engine", false}, {"TREND_SOURCES", "xengine, cs16", true}, {"TREND_ROOMS_PER_HOUR", "101", false}, {"TREND_LINES_PER_MINUTE", "-1", false},
 		{"LOG_LEVEL", "loud", false}, {"ROLES", "", true}, {"ROLES", "edge,router", false}, {"ROLES", "edge,", false}, {"ROLES", "edge", true},
 	} {
 		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
