@@ -34,9 +34,11 @@ const (
 // NewKey returns a new key. It is 260 random bits, of which 220 are secret, and a
 // checksum by which a key that was mistyped or made up is refused without a question
 // to storage.
-func NewKey() string {
+func NewKey() string { return newToken(KeyPrefix) }
+
+func newToken(prefix string) string {
 	random := rand.Text() + rand.Text() // 26 characters each
-	return KeyPrefix + random + keyChecksum(random)
+	return prefix + random + keyChecksum(random)
 }
 
 func keyChecksum(random string) string {
@@ -52,14 +54,18 @@ type KeyDigest struct {
 }
 
 // DigestKey returns the digest of a key; ok is false when it is none.
-func DigestKey(key string) (d KeyDigest, ok bool) {
-	rest, found := strings.CutPrefix(key, KeyPrefix)
+func DigestKey(key string) (d KeyDigest, ok bool) { return digestToken(KeyPrefix, key) }
+
+func digestToken(prefix, token string) (d KeyDigest, ok bool) {
+	rest, found := strings.CutPrefix(token, prefix)
 	if !found || len(rest) != keyRandom+keySum || keyChecksum(rest[:keyRandom]) != rest[keyRandom:] {
 		return d, false
 	}
-	sum := sha256.Sum256([]byte(key))
+	sum := sha256.Sum256([]byte(token))
 	return KeyDigest{Hint: rest[:keyHint], Hash: sum[:]}, true
 }
+
+func (d KeyDigest) usable() bool { return len(d.Hint) == keyHint && len(d.Hash) == sha256.Size }
 
 // APIKey is a key without its secret.
 type APIKey struct {
@@ -176,7 +182,7 @@ func CheckMakeKey(r MakeKey, now time.Time) (MakeKey, error) {
 		return r, Errorf(CodeBadRequest, "scopes: at least one of %s", r.Caller.MayGive())
 	case r.ExpiresAt != nil && !r.ExpiresAt.After(now):
 		return r, Errorf(CodeBadRequest, "expires_at: a time to come, or none")
-	case len(r.Digest.Hint) != keyHint || len(r.Digest.Hash) != sha256.Size:
+	case !r.Digest.usable():
 		return r, Errorf(CodeBadRequest, "the digest is not one of a key")
 	}
 	for i, s := range r.Scopes {

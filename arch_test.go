@@ -40,6 +40,7 @@ var rooms = map[string][]string{
 	"bridge/redisstream": {".", "internal/retry", "internal/spans", "github.com/redis/go-redis/v9", "golang.org/x/sync/errgroup", prom, otel},
 	"bridge/game":        {".", "internal/retry", "golang.org/x/sync/errgroup", prom},
 	"bridge/classifier":  {".", "internal/retry", "github.com/sony/gobreaker/v2", prom},
+	"bridge/hooks":       {".", "internal/outgoing", "internal/retry", prom},
 	"internal/hllog":     {"."},
 	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
 	"internal/svc":       {".", "internal/bus"},

@@ -16,10 +16,10 @@ const (
 	MaxPayload = 64 << 10 // bytes of an event in the log
 )
 
-// Flags that the edge gives to messages in the rooms of tickets.
+// Flags that the edge gives to messages.
 const (
-	FlagStaff = "staff" // by a person of the desk
-	FlagBot   = "bot"   // by a program in the desk's name: no answer that anybody was promised
+	FlagStaff = "staff" // in the room of a ticket: by a person of the desk
+	FlagBot   = "bot"   // by a program; in the room of a ticket in the desk's name: no answer that anybody was promised
 )
 
 // Message is a message as it stands now: after its edits, with its reactions.

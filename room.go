@@ -118,6 +118,7 @@ const (
 	ActionRemove  Action = "remove"  // remove another member
 	ActionAmend   Action = "amend"   // delete another's message
 	ActionAppoint Action = "appoint" // change a member's role
+	ActionHook    Action = "hook"    // make and revoke hooks
 )
 
 // May returns nil when the caller may do what they ask, else why not:
@@ -149,7 +150,7 @@ func (a Access) May(c Caller, act Action, now time.Time) error {
 		if a.Room.Kind != KindDM && (c.Staff() || a.Role == RoleOwner) {
 			return nil
 		}
-	case ActionInvite, ActionRemove:
+	case ActionInvite, ActionRemove, ActionHook:
 		if runs && a.Room.Kind != KindDM {
 			return nil
 		}

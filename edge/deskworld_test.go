@@ -35,6 +35,7 @@ type deskWorld struct {
 	url   string // of its database
 	guard *guard.Guards
 	posts *prometheus.Registry // the Poster's
+	hooks postgres.HookLimits
 	sock  *hub.Hub
 }
 
@@ -53,10 +54,10 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	}
 	var err error
 	d.url = pgtest.URL(t)
-	d.store, err = postgres.Open(t.Context(), d.url, postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake})
+	d.store, err = postgres.Open(t.Context(), d.url, postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake, Hooks: d.hooks})
 	must(t, err)
 	t.Cleanup(d.store.Close)
-	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Contacts: d.store, Moderation: d.store})
+	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Contacts: d.store, Hooks: d.store, Outgoing: d.store, HookWork: d.store, Moderation: d.store})
 	must(t, err)
 	t.Cleanup(s.Close)
 	d.runs(t)
@@ -73,7 +74,7 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 
 func (d *deskWorld) configure(c *edge.Config) {
 	client := svc.NewClient(d.bus)
-	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Contacts, c.Moderation = client, client, client, client, client, client, client, client, client
+	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Contacts, c.Hooks, c.Outgoing, c.Moderation = client, client, client, client, client, client, client, client, client, client, client
 	c.Poster = edge.NewPoster(edge.PosterConfig{
 		Log: d.bus, Rooms: client, Messages: client, Moderation: client, Now: c.Now, Registerer: d.posts, Limits: d.limit,
 		Guards: d.guard, Users: client,

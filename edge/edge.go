@@ -56,6 +56,10 @@ type Config struct {
 	Support  vezechat.SupportService
 	Contacts vezechat.ContactService // optional: nil knows no invitations and blocks
 	Keys     vezechat.KeyService     // optional: nil takes no keys of games and bots
+	Hooks    vezechat.HookService    // optional: nil keeps no hooks
+
+	Outgoing vezechat.OutgoingService // optional: nil tells nobody of events
+	CheckURL func(string) error       // optional: why an address that people type is not asked; nil: all are
 
 	Moderation vezechat.ModerationService
 

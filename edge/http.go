@@ -167,9 +167,17 @@ func (e *Edge) observe(c *fiber.Ctx) error {
 	if !e.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
 		return nil
 	}
-	e.cfg.Logger.Debug("request", "method", c.Method(), "path", c.Path(), "route", route,
+	e.cfg.Logger.Debug("request", "method", c.Method(), "path", loggedPath(c), "route", route,
 		"status", st, "took", took, "ip", e.clientIP(c), "request_id", c.Locals(localID))
 	return nil
+}
+
+// loggedPath is what a log may have of an address: the token of a hook is a secret.
+func loggedPath(c *fiber.Ctx) string {
+	if strings.HasPrefix(c.Path(), hookPath) {
+		return hookPath + ":token"
+	}
+	return c.Path()
 }
 
 // span begins the span of a request, a child of the caller's, and returns how to

@@ -18,6 +18,8 @@ type metrics struct {
 	panics   prometheus.Counter
 	rejected *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+
+	hookPosts *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -42,7 +44,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vezechat_edge_refusals_total", Help: "Socket requests refused or failed, by code.",
 	}, []string{"code"})
-	reg.MustRegister(m.requests, m.seconds, m.errors, m.panics, m.rejected, m.refusals)
+	m.hookPosts = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_edge_hook_posts_total", Help: "Messages that came by incoming hooks, by result (posted, duplicate, unknown: no such hook, or the code of the refusal).",
+	}, []string{"result"})
+	reg.MustRegister(m.hookPosts, m.requests, m.seconds, m.errors, m.panics, m.rejected, m.refusals)
 	return m
 }
 

@@ -229,6 +229,27 @@ var rules = []rule{
 	{"POST /admin/keys", `{"name":"{name}","handle":"bot","scopes":["chat.read"]}`, 201, "uffffffffyf"},
 	{"DELETE /admin/keys/{apikey}", "", 204, "uffffffffyf"},
 
+	{"GET /rooms/{room}/hooks/incoming", "", 200, runs},
+	{"GET /rooms/{dm}/hooks/incoming", "", 200, "ufnfnnnnnnn"},
+	{"POST /rooms/{room}/hooks/incoming", `{"name":"{name}"}`, 201, runs},
+	{"POST /rooms/{global}/hooks/incoming", `{"name":"{name}"}`, 201, "uffffffyfyf"},
+	{"POST /rooms/{asked}/hooks/incoming", `{"name":"{name}"}`, 403, "ufnnnnfnffn"},
+	{"POST /hooks/incoming/{inhook}/rotate", "", 200, runs},
+	{"DELETE /hooks/incoming/{inhook}", "", 204, runs},
+	{"POST /hooks/rooms/{token}", `{"text":"{name}"}`, 201, everybody},
+
+	{"GET /rooms/{room}/hooks/outgoing", "", 200, runs},
+	{"POST /rooms/{room}/hooks/outgoing", `{"name":"{name}","url":"https://example.com/hook","events":["chat.message.created"]}`, 201, runs},
+	{"POST /rooms/{dm}/hooks/outgoing", `{"name":"{name}","url":"https://example.com/hook","events":["chat.message.created"]}`, 403, "ufnfnnnnnnn"},
+	{"GET /admin/hooks", "", 200, "uffffffffyf"},
+	{"POST /admin/hooks", `{"name":"{name}","url":"https://example.com/hook","events":["room.created"]}`, 201, "uffffffffyf"},
+	{"PATCH /hooks/outgoing/{outhook}", `{"on":false}`, 200, runs},
+	{"PATCH /hooks/outgoing/{hubhook}", `{"on":false}`, 200, "uffffffffyf"},
+	{"POST /hooks/outgoing/{outhook}/rotate", "", 200, runs},
+	{"GET /hooks/outgoing/{outhook}/deliveries", "", 200, runs},
+	{"POST /hooks/outgoing/{outhook}/deliveries/1/redeliver", "", 404, "ufnfnnnnnnn"}, // there is none
+	{"DELETE /hooks/outgoing/{outhook}", "", 204, runs},
+
 	{"GET /tickets/{visited}", "", 200, "uynnnnnnyyn"},
 	{"GET /tickets/{visited}/comments", "", 200, "uynnnnnnyyn"},
 	{"POST /tickets/{visited}/comments", `{"text":"hello"}`, 201, "uynnnnnnyyn"},

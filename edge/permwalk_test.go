@@ -25,6 +25,8 @@ import (
 //	{invited} who is invited to {room}
 //	{dm}      the direct messages of the member and {peer}
 //	{message} a message of {peer} in {room}; {mine}: one of whoever asks, if they may
+//	{inhook}  an incoming hook of such a guild, {token} what its address ends with
+//	{outhook} an outgoing one, {hubhook} one of the whole hub
 //	{asked}   the room of {ticket}, {notes} that of its staff
 //	{visited} the guest's ticket, {visit} its room
 type walker struct {
@@ -102,6 +104,21 @@ func (w *walker) marks(text, role string) (pairs []string) {
 	pairs = []string{
 		"{global}", w.global, "{peer}", fmt.Sprint(w.ids[peer]), "{visited}", w.guest.Ticket.ID.String(), "{visit}", w.guest.Ticket.Room.String(),
 		"{nonce}", strings.ReplaceAll(w.name("nonce"), " ", "-"),
+	}
+	if has("{inhook}") || has("/hooks/rooms/{token}") {
+		var hook struct {
+			ID   int64
+			Path string
+		}
+		w.must(201, "POST", w.guild()+"/hooks/incoming", w.as("owner"), `{"name":"Build"}`).json(w.t.(*testing.T), &hook)
+		return append(pairs, "{inhook}", fmt.Sprint(hook.ID), "{token}", strings.TrimPrefix(hook.Path, "/hooks/rooms/"))
+	}
+	if has("{outhook}") {
+		body := `{"name":"Tell","url":"https://example.com/hook","events":["room.archived"]}`
+		pairs = append(pairs, "{outhook}", fmt.Sprint(w.must(201, "POST", w.guild()+"/hooks/outgoing", w.as("owner"), body).id(w.t)))
+	}
+	if has("{hubhook}") {
+		pairs = append(pairs, "{hubhook}", w.made("/admin/hooks", `{"name":%q,"url":"https://example.com/hook","events":["room.archived"]}`))
 	}
 	if has("{token}") {
 		_, token, _ := strings.Cut(w.header(role).Get("Authorization"), " ")

@@ -58,6 +58,7 @@ type Send struct {
 	ReplyTo vezechat.MessageID
 	By      vezechat.UserID // the service that speaks for the caller, or 0
 	Trace   vezechat.Trace
+	Bot     bool // a program speaks, and says so
 
 	// Recall asks storage first whether the nonce was used already, so that a
 	// repetition is the same message even after the log has forgotten its ID.
@@ -140,11 +141,14 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall, counted 
 	return ack, err
 }
 
-// flags say in the rooms of tickets who speaks: the staff, or a program in its name.
+// flags say who speaks: a program, by a hook or with a key of its own. In the rooms of
+// tickets they say whether it is the staff, or a program in its name.
 // Members are the requester, and who sees the ticket as they do, whatever their token
 // allows besides. Nobody can say it of themselves.
 func flags(s Send) []string {
 	switch {
+	case s.Access.Room.Kind != vezechat.KindSupport && (s.Bot || s.Caller.Key != 0):
+		return []string{vezechat.FlagBot}
 	case s.Access.Room.Kind != vezechat.KindSupport || s.Access.Role != vezechat.RoleNone:
 		return nil
 	case s.Caller.Scopes.Has(vezechat.ScopeChatActAs):

@@ -21,6 +21,7 @@ func (e *Edge) routes() {
 	e.deskRoutes()
 	e.supportRoutes()
 	e.keyRoutes()
+	e.hookRoutes()
 	e.moderationRoutes()
 	e.authRoutes()
 	e.socketRoutes()

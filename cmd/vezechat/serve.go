@@ -99,6 +99,7 @@ func (h *hub) parts() []part {
 		{h.has("bridge"), h.bridgePart()},
 		{h.has("bridge"), h.gamesPart()},
 		{h.has("bridge") && h.XEngineURL != "", h.classifierPart()},
+		{h.has("bridge"), h.hooksPart()},
 		{h.has("routing"), h.routingPart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},

@@ -141,7 +141,7 @@ func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, 
 		Guards: h.guards, Users: client,
 	})
 	cfg := edge.Config{
-		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Contacts: client, Poster: poster, Pages: pages,
+		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Contacts: client, Hooks: client, Outgoing: client, CheckURL: h.checkURL, Poster: poster, Pages: pages,
 		Moderation: client, Sanctions: sanctions,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),

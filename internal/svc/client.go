@@ -20,6 +20,10 @@ var (
 	_ vezechat.DeskService    = Client{}
 	_ vezechat.SupportService = Client{}
 	_ vezechat.KeyService     = Client{}
+	_ vezechat.HookService    = Client{}
+
+	_ vezechat.OutgoingService = Client{}
+	_ vezechat.HookWork        = Client{}
 
 	_ vezechat.ModerationService = Client{}
 )

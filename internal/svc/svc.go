@@ -28,6 +28,10 @@ type Services struct {
 	Support  vezechat.SupportService
 	Keys     vezechat.KeyService     // optional: nil keeps none
 	Contacts vezechat.ContactService // optional
+	Hooks    vezechat.HookService    // optional
+
+	Outgoing vezechat.OutgoingService // optional
+	HookWork vezechat.HookWork        // optional
 
 	Moderation vezechat.ModerationService // nil: not served
 	Classifier vezechat.ClassifierService // nil: not served
@@ -40,7 +44,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts), serveClassifier(s, of.Classifier))
+	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts), serveClassifier(s, of.Classifier), serveHooks(s, of.Hooks), serveOutgoing(s, of.Outgoing, of.HookWork))
 	if of.Moderation != nil {
 		err = errors.Join(err, serveModeration(s, of.Moderation))
 	}

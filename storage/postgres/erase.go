@@ -104,6 +104,9 @@ func (s *Store) EraseTables(ctx context.Context, id vezechat.UserID, told func(r
 func eraseStatements() []string {
 	return []string{
 		`UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()), revoked_by = coalesce(revoked_by, $1) WHERE user_id = $1`,
+		`UPDATE incoming_hooks SET revoked_at = coalesce(revoked_at, now()), revoked_by = coalesce(revoked_by, $1) WHERE made_by = $1 OR user_id = $1`,
+		`DELETE FROM outgoing_hooks WHERE made_by = $1`,
+		`DELETE FROM bot_commands WHERE user_id = $1`,
 		`UPDATE rooms SET name = 'Direct message ' || id, name_key = 'direct message ' || id, name_look = 'direct message ' || id WHERE kind = 'dm' AND $1 IN (dm_low, dm_high)`,
 		`UPDATE rooms SET name = regexp_replace(name, ': .*$', '') WHERE kind = 'support' AND id IN (` + roomsOfTickets + `)`,
 		`UPDATE room_restrictions SET reason = '' WHERE user_id = $1 OR by_user = $1`,

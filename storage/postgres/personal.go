@@ -29,6 +29,9 @@ func personalTables() []personal {
 	return []personal{
 		{table: "users", columns: []string{"id"}},
 		{table: "api_keys", columns: []string{"user_id", "made_by", "revoked_by"}},
+		{table: "incoming_hooks", columns: []string{"user_id", "made_by", "revoked_by"}},
+		{table: "outgoing_hooks", columns: []string{"user_id", "made_by"}},
+		{table: "bot_commands", columns: []string{"user_id"}},
 		{table: "erasures", columns: []string{"user_id"}},
 		{table: "rooms", columns: []string{"created_by", "dm_low", "dm_high"}},
 		{table: "room_members", columns: []string{"user_id"}},
@@ -67,7 +70,7 @@ func personalTables() []personal {
 }
 
 // secretColumns are none of a user's business: they are digests.
-const secretColumns = `'{hash,handle_key,handle_look,words,payload}'::text[]`
+const secretColumns = `'{hash,secret,old_secret,handle_key,handle_look,words,payload}'::text[]`
 
 // where is the condition that finds a user's rows; $2 are their marks.
 func (p personal) where() string {

@@ -55,6 +55,8 @@ type Options struct {
 	// Notify tells edges what a moderator has done, after it was committed. It must not
 	// block; nil: they find it when they look.
 	Notify func(vezechat.ModNotice)
+
+	Hooks HookLimits // of outgoing hooks; zero: those of package vezechat
 }
 
 // Store is the hub's PostgreSQL. It is safe for concurrent use.
@@ -68,6 +70,7 @@ type Store struct {
 	wake    func(vezechat.Wake)
 	notify  func(vezechat.ModNotice)
 	mods    *modMetrics
+	hooks   HookLimits
 	stored  *watermark
 	outbox  chan struct{} // has room for one: there is something new in the outbox
 	inbox   chan struct{} // likewise, in the inbox of tickets
@@ -82,6 +85,10 @@ var (
 	_ vezechat.TicketService  = (*Store)(nil)
 	_ vezechat.DeskService    = (*Store)(nil)
 	_ vezechat.KeyService     = (*Store)(nil)
+	_ vezechat.HookService    = (*Store)(nil)
+
+	_ vezechat.OutgoingService = (*Store)(nil)
+	_ vezechat.HookWork        = (*Store)(nil)
 
 	_ vezechat.ModerationService = (*Store)(nil)
 )
@@ -112,6 +119,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		wake:    o.Wake,
 		notify:  o.Notify,
 		mods:    newModMetrics(o.Registerer),
+		hooks:   o.Hooks.withDefaults(),
 		outbox:  make(chan struct{}, 1),
 		inbox:   make(chan struct{}, 1),
 	}
