@@ -41,6 +41,8 @@ var rooms = map[string][]string{
 	"bridge/game":        {".", "internal/retry", "golang.org/x/sync/errgroup", prom},
 	"bridge/classifier":  {".", "internal/retry", "github.com/sony/gobreaker/v2", prom},
 	"bridge/hooks":       {".", "internal/outgoing", "internal/retry", prom},
+	"docs/bots/dice":     {},
+	"docs/bots/echo":     {"github.com/nats-io/nats.go"},
 	"internal/hllog":     {"."},
 	"internal/bus":       {".", "github.com/nats-io/nats.go", "github.com/synadia-io/orbit.go/jetstreamext", prom, otel},
 	"internal/svc":       {".", "internal/bus"},

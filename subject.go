@@ -46,6 +46,9 @@ const (
 	// SubjectModeration is where edges hear what moderators have done.
 	SubjectModeration = "veze.moderation"
 
+	// SubjectWhisper is where edges hear what bots say to one person.
+	SubjectWhisper = "veze.whisper"
+
 	// MetaEpoch is the key of the log's incarnation in the stream's metadata.
 	MetaEpoch = "veze.epoch"
 
@@ -62,6 +65,7 @@ const (
 	prefixBeat     = "veze.hb."
 	prefixWake     = "veze.wake."
 	prefixGame     = GameSubjects + "."
+	prefixBot      = "veze.bot."
 )
 
 // RoomSubject is where a room's events are published to the log.
@@ -116,6 +120,10 @@ func DLQSubject(consumer, subject string) string {
 	room, _ := RoomOfSubject(subject)
 	return dlq + room.String()
 }
+
+// BotSubject is where a bot hears a command of its own and answers; a bot listens to
+// veze.bot.<its user id>.*
+func BotSubject(bot UserID, command string) string { return prefixBot + bot.String() + "." + command }
 
 // BeatSubject is where a role tells each second that it is alive, and how far.
 func BeatSubject(role string) string { return prefixBeat + role }

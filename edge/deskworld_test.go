@@ -16,6 +16,7 @@ import (
 	"vezeuniqverse.com/vezechat/edge/guard"
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
+	"vezeuniqverse.com/vezechat/internal/natsd"
 	"vezeuniqverse.com/vezechat/internal/natstest"
 	"vezeuniqverse.com/vezechat/internal/pgtest"
 	"vezeuniqverse.com/vezechat/internal/svc"
@@ -28,6 +29,7 @@ import (
 // real NATS, storage and routing on a real PostgreSQL.
 type deskWorld struct {
 	*world
+	nats  *natsd.Server
 	bus   *bus.Bus
 	store *postgres.Store
 	limit edge.Limits
@@ -48,7 +50,8 @@ const (
 
 func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	t.Helper()
-	d := &deskWorld{bus: natstest.New(t), posts: prometheus.NewRegistry()}
+	d := &deskWorld{nats: natstest.Server(t), posts: prometheus.NewRegistry()}
+	d.bus = natstest.Bus(t, d.nats)
 	for _, f := range change {
 		f(d)
 	}
@@ -57,7 +60,7 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	d.store, err = postgres.Open(t.Context(), d.url, postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake, Hooks: d.hooks})
 	must(t, err)
 	t.Cleanup(d.store.Close)
-	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Contacts: d.store, Hooks: d.store, Outgoing: d.store, HookWork: d.store, Moderation: d.store})
+	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Contacts: d.store, Hooks: d.store, Outgoing: d.store, HookWork: d.store, Commands: d.store, Moderation: d.store})
 	must(t, err)
 	t.Cleanup(s.Close)
 	d.runs(t)
@@ -66,6 +69,9 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	if d.live {
 		feed := d.bus.Live(d.sock, 2, false)
 		d.sock.Attach(feed)
+		stop, err := d.bus.OnWhisper(func(e vezechat.Ephemeral) { edge.TellEphemeral(d.sock, e) })
+		must(t, err)
+		t.Cleanup(stop)
 		starts(t, func(ctx context.Context, ready func()) error { ready(); feed.Run(ctx); return nil })
 		starts(t, d.sock.Run)
 	}
@@ -74,10 +80,10 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 
 func (d *deskWorld) configure(c *edge.Config) {
 	client := svc.NewClient(d.bus)
-	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Contacts, c.Hooks, c.Outgoing, c.Moderation = client, client, client, client, client, client, client, client, client, client, client
+	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Contacts, c.Hooks, c.Outgoing, c.Commands, c.Moderation = client, client, client, client, client, client, client, client, client, client, client, client
 	c.Poster = edge.NewPoster(edge.PosterConfig{
 		Log: d.bus, Rooms: client, Messages: client, Moderation: client, Now: c.Now, Registerer: d.posts, Limits: d.limit,
-		Guards: d.guard, Users: client,
+		Guards: d.guard, Users: client, Commands: edge.PosterCommands{List: client, Call: client, Whisper: d.bus.Whisper},
 	})
 	if d.live {
 		d.sock = hub.New(hub.Config{

@@ -59,6 +59,7 @@ type Config struct {
 	Hooks    vezechat.HookService    // optional: nil keeps no hooks
 
 	Outgoing vezechat.OutgoingService // optional: nil tells nobody of events
+	Commands vezechat.CommandService  // optional: nil has no commands
 	CheckURL func(string) error       // optional: why an address that people type is not asked; nil: all are
 
 	Moderation vezechat.ModerationService

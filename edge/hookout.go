@@ -1,12 +1,14 @@
 package edge
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 
 	"github.com/gofiber/fiber/v2"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/templates"
 )
 
 // tellsHooks is keepsHooks for outgoing ones.
@@ -35,6 +37,9 @@ func (e *Edge) listOutgoing(c *fiber.Ctx, s Session) error {
 	ref, err := scopeOf(c, s)
 	if err != nil {
 		return err
+	}
+	if wantsPage(c) && ref.RoomID == 0 {
+		return e.hooksPage(c, s, http.StatusOK, 0, templates.HooksPage{})
 	}
 	list, err := e.cfg.Outgoing.OutgoingHooks(c.UserContext(), ref)
 	if err != nil {
@@ -92,6 +97,9 @@ func (e *Edge) makeOutgoing(c *fiber.Ctx, s Session) error {
 		made.Secret = ""
 	} else {
 		e.auditOutgoing(c, s, "outgoing hook made", hook)
+	}
+	if wantsPage(c) {
+		return e.hooksPage(c, s, http.StatusCreated, hook.RoomID, templates.HooksPage{MadeName: hook.Name, Secret: made.Secret})
 	}
 	c.Location(prefix(c) + "/hooks/outgoing/" + strconv.FormatInt(int64(hook.ID), 10))
 	return c.Status(http.StatusCreated).JSON(made)
@@ -161,6 +169,9 @@ func (e *Edge) rotateOutgoing(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	e.auditOutgoing(c, s, "outgoing hook rotated", hook)
+	if wantsPage(c) {
+		return e.hooksPage(c, s, http.StatusOK, hook.RoomID, templates.HooksPage{MadeName: hook.Name, Secret: r.Secret})
+	}
 	return c.JSON(newOutgoing{OutgoingHook: hook, Secret: r.Secret})
 }
 
@@ -185,6 +196,13 @@ func (e *Edge) listDeliveries(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	if wantsPage(c) {
+		h, err := e.cfg.Outgoing.ChangeOutgoing(c.UserContext(), vezechat.ChangeOutgoing{HookRef: ref}) // changes nothing
+		if err != nil {
+			return err
+		}
+		return e.hooksPage(c, s, http.StatusOK, h.RoomID, templates.HooksPage{Hook: &h, Deliveries: list})
+	}
 	return listed(c, "deliveries", list)
 }
 
@@ -200,6 +218,9 @@ func (e *Edge) redeliver(c *fiber.Ctx, s Session) error {
 	d, err := e.cfg.Outgoing.Redeliver(c.UserContext(), vezechat.Redeliver{HookRef: ref, Seq: seq})
 	if err != nil {
 		return err
+	}
+	if wantsPage(c) {
+		return redirect(c, fmt.Sprintf("/hooks/outgoing/%d/deliveries", ref.ID))
 	}
 	return c.JSON(d)
 }

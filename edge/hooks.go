@@ -13,6 +13,7 @@ import (
 
 // hookRoutes are where hooks are made, and where programs post by them.
 func (e *Edge) hookRoutes() {
+	e.app.Get("/rooms/:room/hooks", e.reads(e.keepsHooks(e.tellsHooks(e.listHooks))))
 	e.app.Get("/rooms/:room/hooks/incoming", e.reads(e.keepsHooks(e.listIncoming)))
 	e.app.Post("/rooms/:room/hooks/incoming", e.works(e.keepsHooks(e.makeIncoming)))
 	e.app.Post("/hooks/incoming/:hook/rotate", e.works(e.keepsHooks(e.rotateIncoming)))
@@ -115,6 +116,9 @@ func (e *Edge) makeIncoming(c *fiber.Ctx, s Session) error {
 	} else {
 		e.auditHook(c, s, "incoming hook made", hook)
 	}
+	if wantsPage(c) {
+		return e.hooksPage(c, s, http.StatusCreated, ref.RoomID, e.shownPage(c, hook, token))
+	}
 	c.Location(prefix(c) + "/hooks/incoming/" + strconv.FormatInt(int64(hook.ID), 10))
 	return c.Status(http.StatusCreated).JSON(e.shownIncoming(c, hook, token))
 }
@@ -138,6 +142,9 @@ func (e *Edge) rotateIncoming(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	e.auditHook(c, s, "incoming hook rotated", hook)
+	if wantsPage(c) {
+		return e.hooksPage(c, s, http.StatusOK, hook.RoomID, e.shownPage(c, hook, token))
+	}
 	return c.JSON(e.shownIncoming(c, hook, token))
 }
 

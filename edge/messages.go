@@ -76,16 +76,40 @@ func (e *Edge) sendMessage(c *fiber.Ctx, s Session) error {
 	if m.Access, err = e.access(c, author, vezechat.ActionPost); err != nil {
 		return err
 	}
+	at := "/rooms/" + m.Access.Room.ID.String()
+	done, handled, err := e.cfg.Poster.Command(c.UserContext(), m)
+	if err != nil {
+		return err
+	}
+	if handled {
+		return e.commanded(c, at, done)
+	}
 	ack, err := e.cfg.Poster.Send(c.UserContext(), m)
 	if err != nil {
 		return err
 	}
-	at := "/rooms/" + m.Access.Room.ID.String()
 	if wantsPage(c) { // the page waits until storage has the message
 		return redirect(c, at+"?min="+ack.Seq.String()+"#m"+ack.Seq.String())
 	}
 	c.Location(prefix(c) + at + "/messages/" + ack.Seq.String())
 	return c.Status(http.StatusCreated).JSON(fiber.Map{"id": ack.Seq, "duplicate": ack.Duplicate})
+}
+
+// commanded answers with what became of a command: 200, as there is no message of the
+// caller's.
+func (e *Edge) commanded(c *fiber.Ctx, at string, done Commanded) error {
+	if !wantsPage(c) {
+		return c.JSON(done)
+	}
+	if done.ID != 0 {
+		return redirect(c, at+"?min="+done.ID.String()+"#m"+done.ID.String())
+	}
+	told := "/" + done.Command + " was taken."
+	if done.Text != "" {
+		told = vezechat.Clip(done.Text, maxDraft)
+	}
+	e.setFlash(c, flash{Done: told})
+	return redirect(c, at)
 }
 
 // sendOf reads a message, and whose it is: that of the caller, or of somebody a

@@ -135,6 +135,7 @@ func (e *Edge) rights(c vezechat.Caller, acc vezechat.Access) templates.Rights {
 		Join:  acc.Role == vezechat.RoleNone && (acc.Room.Kind == vezechat.KindGlobal || acc.Room.Public) && acc.Room.ArchivedAt == nil,
 		Leave: acc.Role != vezechat.RoleNone && acc.Room.Kind != vezechat.KindDM,
 	}
+	r.Hooks = acc.Room.Kind != vezechat.KindSupport && c.MayKeepHooks() == nil && acc.May(c, vezechat.ActionHook, now) == nil
 	if acc.Room.Kind == vezechat.KindGuild || acc.Room.Kind == vezechat.KindParty {
 		r.Invite = c.Scopes.Has(vezechat.ScopeChatWrite) && acc.May(c, vezechat.ActionInvite, now) == nil
 		r.Staff = c.Staff()

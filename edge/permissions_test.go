@@ -229,6 +229,7 @@ var rules = []rule{
 	{"POST /admin/keys", `{"name":"{name}","handle":"bot","scopes":["chat.read"]}`, 201, "uffffffffyf"},
 	{"DELETE /admin/keys/{apikey}", "", 204, "uffffffffyf"},
 
+	{"GET /rooms/{room}/hooks", "", 200, runs},
 	{"GET /rooms/{room}/hooks/incoming", "", 200, runs},
 	{"GET /rooms/{dm}/hooks/incoming", "", 200, "ufnfnnnnnnn"},
 	{"POST /rooms/{room}/hooks/incoming", `{"name":"{name}"}`, 201, runs},
@@ -249,6 +250,12 @@ var rules = []rule{
 	{"GET /hooks/outgoing/{outhook}/deliveries", "", 200, runs},
 	{"POST /hooks/outgoing/{outhook}/deliveries/1/redeliver", "", 404, "ufnfnnnnnnn"}, // there is none
 	{"DELETE /hooks/outgoing/{outhook}", "", 204, runs},
+
+	{"GET /rooms/{room}/commands", "", 200, here},
+	{"GET /rooms/{dm}/commands", "", 200, "ufnynnnnnnn"},
+	{"GET /commands", "", 200, accounts},
+	{"PUT /commands/roll", `{"description":"Rolls dice"}`, 403, "uffffffffff"}, // bots register them
+	{"DELETE /commands/roll", "", 404, "ufnnnnnnnnn"},                          // there is none
 
 	{"GET /tickets/{visited}", "", 200, "uynnnnnnyyn"},
 	{"GET /tickets/{visited}/comments", "", 200, "uynnnnnnyyn"},

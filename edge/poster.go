@@ -26,6 +26,8 @@ type Poster struct {
 	limiter *limiter
 	metrics *posterMetrics
 	guarded *guarded
+
+	commands *commands
 }
 
 // PosterConfig is what a Poster needs.
@@ -41,12 +43,14 @@ type PosterConfig struct {
 
 	Guards *guard.Guards        // nil: texts are not judged
 	Users  vezechat.UserService // nil: nobody's account is new to the guards
+
+	Commands PosterCommands // zero: a slash is nothing special
 }
 
 // NewPoster returns a Poster.
 func NewPoster(cfg PosterConfig) *Poster {
 	m := newPosterMetrics(cfg.Registerer)
-	return &Poster{cfg: cfg, limiter: newLimiter(cfg.Limits, m.evicted), metrics: m, guarded: newGuarded(cfg)}
+	return &Poster{cfg: cfg, limiter: newLimiter(cfg.Limits, m.evicted), metrics: m, guarded: newGuarded(cfg), commands: newCommands(cfg)}
 }
 
 // Send is a message on its way.

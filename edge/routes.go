@@ -22,6 +22,7 @@ func (e *Edge) routes() {
 	e.supportRoutes()
 	e.keyRoutes()
 	e.hookRoutes()
+	e.commandRoutes()
 	e.moderationRoutes()
 	e.authRoutes()
 	e.socketRoutes()

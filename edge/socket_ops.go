@@ -221,9 +221,16 @@ func (s *socket) send(ctx context.Context, req *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	ack, err := s.e.cfg.Poster.Send(ctx, Send{
-		Caller: s.caller, Access: acc, Text: req.Text, Nonce: req.Nonce, ReplyTo: req.ReplyTo, Trace: s.trace, Recall: req.Retry,
-	})
+	m := Send{Caller: s.caller, Access: acc, Text: req.Text, Nonce: req.Nonce, ReplyTo: req.ReplyTo, Trace: s.trace, Recall: req.Retry}
+	done, handled, err := s.e.cfg.Poster.Command(ctx, m)
+	if err != nil {
+		return err
+	}
+	if handled {
+		s.answer(wire.Commanded(req.Ref, done.Command, done.To, done.ID))
+		return nil
+	}
+	ack, err := s.e.cfg.Poster.Send(ctx, m)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type sampleDesk struct {
 	tickets TicketsPage
 	support SupportPage
 	keys    KeysPage
+	hooks   HooksPage
 	queue   QueuePage
 	audit   AuditPage
 	rules   RulesPage
@@ -86,6 +87,10 @@ func newSampleDesk(s string) sampleDesk {
 	key := vezechat.APIKey{ID: 7, Name: s, Hint: s, Handle: s, Scopes: vezechat.Scopes{vezechat.ScopeChatRead, vezechat.Scope(s)}, MadeBy: s, MadeAt: at, ExpiresAt: &at, LastUsed: &at}
 	gone := key
 	gone.RevokedAt = &at
+	d.hooks = HooksPage{
+		Page: page, Room: &vezechat.Room{ID: 17, Name: s}, Types: vezechat.HookEvents(), Nonce: "n", MadeName: s, Address: s,
+		Incoming: []vezechat.IncomingHook{{ID: 1, Name: s, Hint: s, MadeBy: s}}, Outgoing: []vezechat.OutgoingHook{{ID: 1, Name: s, URL: s, OffReason: s, MadeBy: s, Events: vezechat.HookEvents()[:1]}},
+	}
 	d.keys = KeysPage{Page: page, Keys: []vezechat.APIKey{key, gone}, Made: &key, Secret: s, Nonce: "n", Name: s, Handle: s}
 	d.keys.Me.Scopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatAdmin}
 	d.keys.Scopes = d.keys.Me.MayGive()
@@ -140,6 +145,7 @@ func (d sampleDesk) render(p *Pages) map[string]func(io.Writer) error {
 		"tickets": func(w io.Writer) error { return p.Tickets(w, d.tickets) },
 		"support": func(w io.Writer) error { return p.Support(w, d.support) },
 		"keys":    func(w io.Writer) error { return p.Keys(w, d.keys) },
+		"hooks":   func(w io.Writer) error { return p.Hooks(w, d.hooks) },
 		"queue":   func(w io.Writer) error { return p.Queue(w, d.queue) },
 		"audit":   func(w io.Writer) error { return p.Audit(w, d.audit) },
 		"rules":   func(w io.Writer) error { return p.Rules(w, d.rules) },

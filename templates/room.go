@@ -44,6 +44,7 @@ type Rights struct {
 	Join   bool   // become a member
 	Leave  bool   // stop being one
 	Invite bool   // add members, and remove those below them
+	Hooks  bool   // make hooks
 	Staff  bool   // everyone in the room is below them
 	Reason string // why they may not post, for them to read
 }
@@ -75,6 +76,7 @@ type messageView struct {
 	Initial string
 	React   []reactionView
 	Team    bool   // of a ticket's public room: the staff speaks
+	Bot     bool   // of another room: a program speaks
 	Plain   bool   // nothing can be done to it here
 	Gone    string // placeholder of a deleted or hidden message
 	Quote   string // the beginning of the message answered, without its marks
@@ -156,6 +158,7 @@ func (p *Pages) messageView(d RoomPage, prev *vezechat.Message, m vezechat.Messa
 	v := messageView{
 		Message: m, Page: d.Page, Room: d.Room.ID, First: true, Post: d.Rights.Post,
 		Mine: m.UserID == d.Me.UserID, Hue: hue(m.UserID), Initial: initial(m.Handle),
+		Bot: d.Room.Kind != "" && d.Room.Kind != vezechat.KindSupport && slices.Contains(m.Flags, vezechat.FlagBot),
 	}
 	if prev == nil || !sameDay(prev.At, m.At) {
 		v.Day = dayLabel(m.At, p.now())

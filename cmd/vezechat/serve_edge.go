@@ -77,6 +77,11 @@ func (h *hub) edgePart() part {
 			return err
 		}
 		defer unhear()
+		unwhisper, err := h.bus.OnWhisper(func(e vezechat.Ephemeral) { edge.TellEphemeral(h.rooms, e) })
+		if err != nil {
+			return err
+		}
+		defer unwhisper()
 		if err := sanctions.Load(ctx); err != nil {
 			h.log.Warn("who is banned is not known yet: people are let in when storage has told", "err", err)
 		}
@@ -138,10 +143,10 @@ func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, 
 	client := svc.NewClient(h.bus)
 	poster := edge.NewPoster(edge.PosterConfig{
 		Log: log, Rooms: client, Messages: client, Moderation: client, Sanctions: sanctions, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
-		Guards: h.guards, Users: client,
+		Guards: h.guards, Users: client, Commands: edge.PosterCommands{List: client, Call: client, Whisper: h.bus.Whisper},
 	})
 	cfg := edge.Config{
-		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Contacts: client, Hooks: client, Outgoing: client, CheckURL: h.checkURL, Poster: poster, Pages: pages,
+		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Contacts: client, Hooks: client, Outgoing: client, Commands: client, CheckURL: h.checkURL, Poster: poster, Pages: pages,
 		Moderation: client, Sanctions: sanctions,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),

@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/hooks"
 	"vezeuniqverse.com/vezechat/internal/svc"
 )
 
-// hooksPart tells others of events.
+// callWorkers is how many commands are called by HTTP at once; four times as many wait.
+const callWorkers = 64
+
+// hooksPart tells others of events, and calls bots.
 func (h *hub) hooksPart() part {
 	return part{"hooks", func(ctx context.Context, ready func()) error {
 		client, err := hooks.NewClient(h.outgoingAllow())
@@ -17,6 +21,17 @@ func (h *hub) hooksPart() part {
 			return named("OUTGOING_ALLOW", err)
 		}
 		defer client.Close()
+		commands, err := hooks.NewCommandClient(h.outgoingAllow())
+		if err != nil {
+			return named("OUTGOING_ALLOW", err)
+		}
+		defer commands.Close()
+		calls := hooks.Caller{Targets: svc.NewClient(h.bus), Client: commands, Clock: time.Now}
+		srv, err := svc.ServeCalls(h.bus, "1.0.0", callWorkers, calls.CallHook)
+		if err != nil {
+			return err
+		}
+		defer srv.Close()
 		return hooks.New(hooks.Config{Work: svc.NewClient(h.bus), Client: client, Logger: h.log, Registerer: h.reg}).Run(ctx, ready)
 	}}
 }

@@ -42,6 +42,20 @@ func Sent(ref json.RawMessage, id vezechat.MessageID, duplicate bool) []byte {
 	return append(b, '}')
 }
 
+// Commanded answers a send that was a command, and made no message of the sender's. to is
+// where the bot's answer goes, empty when there is none; answer is its id in the room.
+func Commanded(ref json.RawMessage, command, to string, answer vezechat.MessageID) []byte {
+	b := begin("ok", ref)
+	b = vezechat.AppendJSONString(append(b, `,"command":`...), command)
+	if to != "" {
+		b = vezechat.AppendJSONString(append(b, `,"to":`...), to)
+	}
+	if answer != 0 {
+		b = strconv.AppendUint(append(b, `,"answer_id":`...), uint64(answer), 10)
+	}
+	return append(b, '}')
+}
+
 // Refused answers an operation that was not carried out.
 func Refused(ref json.RawMessage, room vezechat.RoomID, e *vezechat.Error) []byte {
 	b := begin("error", ref)
@@ -101,6 +115,19 @@ func Held(h vezechat.Held) []byte {
 		b = vezechat.AppendJSONString(append(b, `,"reason":`...), h.Reason)
 	}
 	return append(b, '}')
+}
+
+// Ephemeral shows somebody what a bot says to them alone.
+func Ephemeral(e vezechat.Ephemeral) []byte {
+	b := strconv.AppendInt([]byte(`{"type":"ephemeral","room_id":`), int64(e.RoomID), 10)
+	b = vezechat.AppendJSONString(append(b, `,"command":`...), e.Command)
+	if e.UserID != 0 {
+		b = strconv.AppendInt(append(b, `,"user_id":`...), int64(e.UserID), 10)
+		b = vezechat.AppendJSONString(append(b, `,"handle":`...), e.Handle)
+	}
+	b = vezechat.AppendJSONString(append(b, `,"text":`...), e.Text)
+	b = e.At.UTC().AppendFormat(append(b, `,"at":"`...), vezechat.TimeLayout)
+	return append(b, `"}`...)
 }
 
 // Typing tells that a user is writing.

@@ -24,6 +24,8 @@ var (
 
 	_ vezechat.OutgoingService = Client{}
 	_ vezechat.HookWork        = Client{}
+	_ vezechat.CommandService  = Client{}
+	_ vezechat.CommandCaller   = Client{}
 
 	_ vezechat.ModerationService = Client{}
 )

@@ -89,6 +89,7 @@ var (
 
 	_ vezechat.OutgoingService = (*Store)(nil)
 	_ vezechat.HookWork        = (*Store)(nil)
+	_ vezechat.CommandService  = (*Store)(nil)
 
 	_ vezechat.ModerationService = (*Store)(nil)
 )

@@ -28,7 +28,9 @@ export function fill(li, m) {
   $(".at", li).setAttribute("href", "#" + li.id);
   time.dateTime = m.at;
   clock(time);
-  show($(".team", li), !!page.ticket && m.room_id === page.room && (m.flags ?? []).some((f) => f === "staff" || f === "bot"));
+  const flagged = (...of) => (m.flags ?? []).some((f) => of.includes(f));
+  if (!page.ticket) $(".team", li).textContent = "bot";
+  show($(".team", li), page.ticket ? m.room_id === page.room && flagged("staff", "bot") : flagged("bot"));
   $(".t-reply", li).href = `${page.base}/rooms/${page.room}?reply=${m.message_id}#composer`;
   if (m.reply_to) quote(li, m.reply_to, m.reply);
   text(li, m.text, !!m.edited_at);

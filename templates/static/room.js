@@ -52,6 +52,15 @@ client.on("event", (e) => {
   else { trim(); read(); }
 });
 client.on("joined", ({ head }) => { settle(client, Math.min(head, client.cursor(page.room))); client.request({ type: "who", room_id: page.room }).then(present).catch(() => {}); });
+// What a bot says to this person alone: the last five, until they are put away.
+client.on("ephemeral", (f) => {
+  if (f.room_id !== page.room) return;
+  const all = $("#whispers"), li = el("li", {}, el("small", {}, `only you see this · ${f.handle ?? "hub"}:`), el("span", {}, f.text));
+  li.append(el("button", { type: "button", className: "quiet", ariaLabel: "Put it away", onclick: () => li.remove() }, "✕"));
+  all.append(li);
+  while (all.children.length > 5) all.firstElementChild.remove();
+  if (atEnd()) toEnd();
+});
 client.on("reset", reload);
 client.on("gone", () => { location.href = page.base + "/rooms?gone=1"; });
 

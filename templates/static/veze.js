@@ -303,6 +303,7 @@ export class VezeClient {
         this.#emit("bye", f);
         return;
       case "presence": case "typing": return this.#emit(f.type, f);
+      case "ephemeral": return this.#emit("ephemeral", f);
       case "board": return this.#emit("board", f);
       default:
         if (/^(ticket|agent)\./.test(f.type)) this.#emit("desk", f); // some name a room, and are not of its chain
