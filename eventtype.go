@@ -58,6 +58,19 @@ const (
 	TopicNone   Topic = "" // no event that this version of the hub knows
 )
 
+// EventTypes are all events that this version of the hub knows.
+func EventTypes() []EventType {
+	return []EventType{
+		EventMessageCreated, EventMessageEdited, EventMessageDeleted, EventMessageHidden, EventMessageRestored,
+		EventReactionAdded, EventReactionRemoved, EventRoomCreated, EventRoomUpdated, EventRoomArchived,
+		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited,
+		EventTicketCreated, EventTicketAssigned, EventTicketUnassigned, EventTicketUpdated, EventTicketCommented,
+		EventTicketSolved, EventTicketReopened, EventTicketClosed, EventTicketMerged,
+		EventOfferMade, EventOfferAccepted, EventOfferDeclined, EventOfferExpired,
+		EventClockWarned, EventClockBreached, EventClockMet, EventAgentStatus,
+	}
+}
+
 // Topic returns what events of this type are of.
 func (t EventType) Topic() Topic {
 	switch t {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -48,10 +49,23 @@ func (b *Brake) Hear(beat vezechat.StorageBeat) {
 	b.set(beat.LagFraction)
 }
 
+// silence is how long storage, which tells each second that it is alive, may be quiet.
+const silence = 5 * time.Second
+
+// Ready tells that storage is not heard of, wherever it runs: what is said is kept by
+// the log alone then, and nothing that is read is new.
+func (b *Brake) Ready() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if silent := b.now().Sub(b.beatAt); silent >= silence {
+		return fmt.Errorf("not heard of for %s", silent.Round(time.Second))
+	}
+	return nil
+}
+
 // Look judges by the log's state when storage has been silent for a while: what
 // has come since its last beat counts as not stored.
 func (b *Brake) Look(s vezechat.LogState) {
-	const silence = 5 * time.Second
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	silent := b.now().Sub(b.beatAt)

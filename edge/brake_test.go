@@ -42,6 +42,9 @@ func TestBrake(t *testing.T) {
 			b.Hear(tt.beat)
 			c.Add(tt.silence)
 			b.Look(tt.state)
+			if err := b.Ready(); (err != nil) != (tt.silence > 0) {
+				t.Errorf("after a silence of %s: %v", tt.silence, err)
+			}
 			_, err := b.Append(t.Context(), vezechat.Entry{})
 			if refused := vezechat.CodeOf(err) == vezechat.CodeUnavailable; refused != tt.refused {
 				t.Errorf("err = %v", err)

@@ -174,9 +174,12 @@ var unlimited = map[string]bool{"/health": true, "/livez": true, "/readyz": true
 // strangers counts what is asked by nobody in particular.
 func (e *Edge) strangers(c *fiber.Ctx) error {
 	if unlimited[c.Path()] || c.Get(fiber.HeaderAuthorization) != "" || c.Cookies(cookieSession) != "" || c.Cookies(cookieGuest) != "" {
-		return nil
+		return c.Next()
 	}
-	return e.door.take(doorAnonymous, e.cfg.Door.Anonymous, e.clientIP(c), e.cfg.Now())
+	if err := e.door.take(doorAnonymous, e.cfg.Door.Anonymous, e.clientIP(c), e.cfg.Now()); err != nil {
+		return err
+	}
+	return c.Next()
 }
 
 // doubt counts what was asked with a word that is not good as a stranger's, so that

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,7 +81,8 @@ type Config struct {
 
 	Prod           bool                                    // cookies are Secure, origins are strict
 	PublicURL      string                                  // optional: where browsers find the hub
-	AllowedOrigins []string                                // optional: other sites whose scripts may act here
+	AllowedOrigins []string                                // optional: other sites whose scripts may act here, as https://helm.example
+	AnyOrigin      bool                                    // scripts of every site may ask, with tokens alone; AllowedOrigins is empty then
 	TrustedProxies []string                                // optional: addresses and ranges whose X-Forwarded-* count; nil: loopback and private ranges
 	SignIn         SignIn                                  // optional: where people sign in; nil: nowhere, or at the built-in issuer
 	Dev            *identity.Dev                           // optional: the built-in issuer, for the sign-in page; nil: no such page
@@ -141,9 +143,14 @@ func New(cfg Config) (*Edge, error) {
 	if e.cfg.AuthTime <= 0 {
 		e.cfg.AuthTime = authTime
 	}
-	for _, o := range append([]string{cfg.PublicURL}, cfg.AllowedOrigins...) {
+	for _, o := range slices.Concat([]string{cfg.PublicURL}, cfg.AllowedOrigins) {
 		if err := e.allowOrigin(o); err != nil {
 			return nil, err
+		}
+	}
+	for _, o := range cfg.AllowedOrigins {
+		if !e.origins[o] {
+			return nil, vezechat.Errorf(vezechat.CodeInternal, "not the origin of a site: %q", o)
 		}
 	}
 	e.csp, e.tls = templates.CSP, strings.HasPrefix(cfg.PublicURL, "https://")

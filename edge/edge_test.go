@@ -2,8 +2,10 @@ package edge_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -274,4 +276,43 @@ func TestEdge_ReadinessAndService(t *testing.T) {
 	is(200, "green")
 	w.edge.Drain()
 	is(503, "red")
+}
+
+// What the hub says of itself is there, and its parts are those of its readiness.
+func TestEdge_ServiceIsTrue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *edge.Config) {
+		c.Ready = func() []edge.Check {
+			return []edge.Check{{Name: "storage", Why: "10.0.0.7 does not answer", Optional: true}}
+		}
+	})
+	var s struct {
+		Parts []struct {
+			Name         string
+			OK, Optional bool
+		}
+		Links  map[string]string
+		Routes []struct{ Path string }
+	}
+	a := w.do("GET", "/.veze/service.json", with(nil, "X-Forwarded-Prefix", "/proxy/chat"), "")
+	a.json(t, &s)
+	if len(s.Parts) != 2 || !s.Parts[0].OK || s.Parts[1].Name != "storage" || s.Parts[1].OK || !s.Parts[1].Optional || strings.Contains(a.body, "10.0.0.7") {
+		t.Errorf("parts: %s", a.body)
+	}
+	if s.Links["sockets"] != "" {
+		t.Error("sockets are told of, and there are none")
+	}
+	to := slices.Collect(maps.Values(s.Links))
+	for _, r := range s.Routes {
+		to = append(to, r.Path)
+	}
+	if len(to) < 6 {
+		t.Errorf("%d addresses: %s", len(to), a.body)
+	}
+	for _, at := range to {
+		path, ok := strings.CutPrefix(at, "/proxy/chat")
+		if b := w.do("GET", path, nil, ""); !ok || b.status == 404 || b.status == 405 {
+			t.Errorf("%s: %d", at, b.status)
+		}
+	}
 }

@@ -66,7 +66,13 @@ func (e *Edge) clientIP(c *fiber.Ctx) string {
 	return at
 }
 
-func (e *Edge) middleware() { e.app.Use(e.unprefix, e.override, e.observe) }
+func (e *Edge) middleware() {
+	e.app.Use(e.unprefix, e.override, e.observe)
+	if h := e.cors(); h != nil {
+		e.app.Use(h)
+	}
+	e.app.Use(e.strangers)
+}
 
 // override lets a browser's form stand for a PUT, PATCH or DELETE: forms know GET and
 // POST only. What is said of forms holds for it as well: it needs the CSRF token.
@@ -211,9 +217,6 @@ func (e *Edge) recovered(c *fiber.Ctx) (err error) {
 			err = vezechat.WrapError(vezechat.CodeInternal, fmt.Errorf("panic: %v\n%s", r, debug.Stack()), "something went wrong on our side")
 		}
 	}()
-	if err := e.strangers(c); err != nil {
-		return err
-	}
 	if err := c.Next(); err != nil {
 		return err
 	}

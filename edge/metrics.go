@@ -20,6 +20,9 @@ type metrics struct {
 	refusals *prometheus.CounterVec
 
 	hookPosts *prometheus.CounterVec
+	tickers      prometheus.Gauge
+	tickerEvents prometheus.Counter
+	tickerEnds   *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,7 +50,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.hookPosts = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vezechat_edge_hook_posts_total", Help: "Messages that came by incoming hooks, by result (posted, duplicate, unknown: no such hook, or the code of the refusal).",
 	}, []string{"result"})
-	reg.MustRegister(m.hookPosts, m.requests, m.seconds, m.errors, m.panics, m.rejected, m.refusals)
+	m.tickers = prometheus.NewGauge(prometheus.GaugeOpts{Name: "vezechat_edge_tickers", Help: "Event streams that are open."})
+	m.tickerEvents = prometheus.NewCounter(prometheus.CounterOpts{Name: "vezechat_edge_ticker_events_total", Help: "Lines and changes of lines that event streams were sent."})
+	m.tickerEnds = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vezechat_edge_ticker_ends_total", Help: "Event streams that have ended: left by the client, lag when it fell behind, gone when it may see no room of it any more, else by close code.",
+	}, []string{"reason"})
+	reg.MustRegister(m.hookPosts, m.requests, m.seconds, m.errors, m.panics, m.rejected, m.refusals, m.tickers, m.tickerEvents, m.tickerEnds)
 	return m
 }
 

@@ -132,6 +132,9 @@ var rules = []rule{
 	{"DELETE /rooms/{room}/messages/{message}/reactions/%F0%9F%9A%80", "", 204, here},
 	{"POST /rooms/{room}/messages/{message}/report", `{"reason":"spam"}`, 202, here},
 	{"GET /search?q=first", "", 200, accounts},
+	{"GET /ticker", "", 200, accounts},
+	{"GET /ticker?room={room}", "", 200, here},
+	{"GET /ticker?room={dm}", "", 200, "ufnynnnnnnn"},
 
 	{"GET /tickets", "", 200, accounts},
 	{"POST /tickets", `{"subject":"Help"}`, 201, accounts},

@@ -68,6 +68,7 @@ func (e *Edge) messageRoutes() {
 	e.app.Delete("/rooms/:room/messages/:message/reactions/:emoji", e.writes(e.react(false)))
 	e.app.Post("/rooms/:room/messages/:message/report", e.reads(e.report))
 	e.app.Get("/search", e.reads(e.search))
+	e.app.Get("/ticker", e.reads(e.ticker))
 }
 
 func (e *Edge) authRoutes() {
@@ -107,6 +108,8 @@ func (e *Edge) static(c *fiber.Ctx) error {
 		typ = "text/css; charset=utf-8"
 	case ".svg":
 		typ = "image/svg+xml"
+	case ".html":
+		typ = "text/html; charset=utf-8"
 	}
 	c.Status(http.StatusOK).Set(fiber.HeaderContentType, typ)
 	return c.Send(b)

@@ -52,29 +52,34 @@ type serviceRoute struct {
 	Path string `json:"path"`
 }
 
-// service is how the hub presents itself to the other services.
+// servicePart is a part of the hub, and whether it works; why not is told at /readyz.
+type servicePart struct {
+	Name     string `json:"name"`
+	OK       bool   `json:"ok"`
+	Optional bool   `json:"optional,omitempty"`
+}
+
+// service is how the hub presents itself to the other services: what it says is so at
+// the time it is asked.
 func (e *Edge) service(c *fiber.Ctx) error {
-	colour, _ := e.state()
+	colour, checks := e.state()
+	parts := make([]servicePart, 0, len(checks))
+	for _, p := range checks {
+		parts = append(parts, servicePart{p.Name, p.OK, p.Optional})
+	}
 	at := prefix(c)
+	links := fiber.Map{"ready": at + "/readyz", "docs": at + "/docs", "openapi": at + "/openapi.json", "ticker": at + "/ticker"}
+	if e.cfg.Hub != nil {
+		links["sockets"] = at + "/ws"
+	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(fiber.Map{
-		"name": vezechat.Name, "category": "communication", "status": colour, "version": e.cfg.Version,
+		"name": vezechat.Name, "category": "communication", "status": colour, "version": e.cfg.Version, "parts": parts,
 		"routes": []serviceRoute{{"Chat Rooms", at + "/rooms"}, {"Inbox", at + "/inbox"}},
 		"scopes": []vezechat.Scope{
 			vezechat.ScopeChatRead, vezechat.ScopeChatWrite, vezechat.ScopeTicketManage,
 			vezechat.ScopeChatModerate, vezechat.ScopeChatAdmin, vezechat.ScopeChatActAs,
 		},
-		"events": []vezechat.EventType{
-			vezechat.EventMessageCreated, vezechat.EventMessageEdited, vezechat.EventMessageDeleted,
-			vezechat.EventMessageHidden, vezechat.EventMessageRestored, vezechat.EventReactionAdded, vezechat.EventReactionRemoved,
-			vezechat.EventRoomCreated, vezechat.EventRoomUpdated, vezechat.EventRoomArchived, vezechat.EventMemberJoined,
-			vezechat.EventMemberLeft, vezechat.EventMemberKicked, vezechat.EventMemberBanned, vezechat.EventMemberMuted,
-			vezechat.EventMemberInvited, vezechat.EventMemberUninvited,
-			vezechat.EventTicketCreated, vezechat.EventTicketAssigned, vezechat.EventTicketUnassigned, vezechat.EventTicketUpdated,
-			vezechat.EventTicketCommented, vezechat.EventTicketSolved, vezechat.EventTicketReopened, vezechat.EventTicketClosed, vezechat.EventTicketMerged,
-			vezechat.EventOfferMade, vezechat.EventOfferAccepted, vezechat.EventOfferDeclined, vezechat.EventOfferExpired,
-			vezechat.EventClockWarned, vezechat.EventClockBreached, vezechat.EventClockMet, vezechat.EventAgentStatus,
-		},
-		"api": at + "/openapi.json",
+		"events": vezechat.EventTypes(), "api": at + "/openapi.json", "links": links,
 	})
 }

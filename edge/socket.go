@@ -182,12 +182,22 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 		}
 		st.session = s
 	}
-	user := vezechat.User{ID: st.session.Caller.UserID, Handle: st.session.Caller.Handle}
-	hc, err := e.cfg.Hub.NewConn(w, user, st.session.ExpiresAt)
+	hc, err := e.enter(w, st)
 	if err != nil {
 		_ = w.Write(wire.AppendText(nil, wire.Bye("drain", time.Second+rand.N(lateSpread))), handshakeWrite) // it may have gone
 		dismiss(src, w, wire.CloseDrain)
 		return nil
+	}
+	return hc
+}
+
+// enter makes a socket of somebody known to the hub, and greets them. It fails when
+// the hub is going away.
+func (e *Edge) enter(w hub.Writer, st *start) (*hub.Conn, error) {
+	user := vezechat.User{ID: st.session.Caller.UserID, Handle: st.session.Caller.Handle}
+	hc, err := e.cfg.Hub.NewConn(w, user, st.session.ExpiresAt)
+	if err != nil {
+		return nil, err
 	}
 	e.keyring.attach(hc, st.session.Caller.Key)
 	e.door.seat(hc, user.ID, st.address)
@@ -195,7 +205,7 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 	if err := e.cfg.Sanctions.Check(user.ID); err != nil { // banned while the socket opened, before the hub knew it
 		e.dismissBanned(hc, err)
 	}
-	return hc
+	return hc, nil
 }
 
 // dismissBanned closes a socket when the refusal is a ban.

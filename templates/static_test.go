@@ -12,7 +12,7 @@ import (
 func TestStatic_NamesFollowContent(t *testing.T) {
 	t.Parallel()
 	s := newPages(t).Static()
-	hashed := regexp.MustCompile(`^[a-z]+\.[0-9a-f]{12}\.(css|js|svg)$`)
+	hashed := regexp.MustCompile(`^[a-z]+\.[0-9a-f]{12}\.(css|js|svg|html)$`)
 	size := map[string]int{}
 	desk := []string{"desk.css", "desk.js", "inbox.js", "ticket.js", "request.js"}
 	for _, name := range staticOrder {
@@ -28,6 +28,9 @@ func TestStatic_NamesFollowContent(t *testing.T) {
 		if slices.Contains(desk, name) {
 			kind = "desk" + kind
 		}
+		if strings.HasPrefix(name, "tile.") {
+			kind = "tile"
+		}
 		size[kind] += len(b)
 		if strings.HasSuffix(name, ".js") {
 			for plain := range s.names {
@@ -38,7 +41,7 @@ func TestStatic_NamesFollowContent(t *testing.T) {
 		}
 	}
 	// Before compression: about one picture.
-	for kind, most := range map[string]int{".js": 44 << 10, ".css": 20 << 10, "desk.js": 18 << 10, "desk.css": 12 << 10} {
+	for kind, most := range map[string]int{".js": 44 << 10, ".css": 20 << 10, "desk.js": 18 << 10, "desk.css": 12 << 10, "tile": 12 << 10} {
 		if size[kind] > most || size[kind] == 0 {
 			t.Errorf("%s: %d bytes, at most %d", kind, size[kind], most)
 		}

@@ -71,6 +71,7 @@ func (h *hub) edgePart() part {
 		if h.guards, err = guard.New(guard.Default(), guardAuthors); err != nil {
 			return err
 		}
+		h.health.add("storage", true, func(context.Context) error { return brake.Ready() })
 		sanctions := edge.NewSanctions(h.sanctions())
 		unhear, err := h.bus.OnNotice(sanctions.Hear)
 		if err != nil {
@@ -156,6 +157,7 @@ func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, 
 			AddressSockets: h.LimitAddress, UserSockets: h.LimitUser,
 		},
 	}
+	cfg.AllowedOrigins, cfg.AnyOrigin = h.origins()
 	who.into(&cfg)
 	return edge.New(cfg)
 }

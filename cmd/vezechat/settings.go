@@ -58,6 +58,7 @@ type settings struct {
 	XEngineTimeout   time.Duration `name:"xengine-timeout" setting:"XENGINE_TIMEOUT" default:"2s" help:"How long it may take for an answer, 50ms to 30s."`
 	XEngineBacklog   time.Duration `name:"xengine-backlog" setting:"XENGINE_BACKLOG" default:"10m" help:"How late a message is still classified, 1s to 24h."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
+	CORSOrigins      string        `name:"cors-origins" setting:"CORS_ORIGINS" help:"Sites whose scripts may ask the hub, as https://helm.example, separated by commas; with their visitors' cookies or tokens. * alone: every site, with tokens only. Empty: none."`
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
 	OutgoingAllow    string        `name:"outgoing-allow" setting:"OUTGOING_ALLOW" help:"Hosts, host:port, addresses and ranges that may be asked although they are not public, when their address comes from data; separated by commas."`
@@ -116,6 +117,7 @@ func (s *settings) Validate() error {
 		named("XENGINE_TIMEOUT", isWithin(s.XEngineTimeout, 50*time.Millisecond, 30*time.Second)),
 		named("XENGINE_BACKLOG", isWithin(s.XEngineBacklog, time.Second, 24*time.Hour)),
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
+		named("CORS_ORIGINS", isOrigins(s.CORSOrigins)),
 		named("OTEL_EXPORTER_OTLP_ENDPOINT", isURL(s.OTLPEndpoint, "https", "http")),
 		named("DOMAIN_GATE", isDomain(s.DomainGate)),
 		named("OUTGOING_ALLOW", isAllowed(s.OutgoingAllow)),
@@ -209,6 +211,44 @@ func isURL(v string, schemes ...string) error {
 		return fmt.Errorf("the URL does not begin with %s://", strings.Join(schemes, ":// or "))
 	case u.Host == "" && u.Path == "":
 		return errors.New("the URL names no host")
+	}
+	return nil
+}
+
+// origins are the sites of CORS_ORIGINS; any is true for every site.
+func (s *settings) origins() (list []string, any bool) {
+	switch s.CORSOrigins {
+	case "":
+		return nil, false
+	case "*":
+		return nil, true
+	}
+	return strings.Split(s.CORSOrigins, ","), false
+}
+
+// maxOrigins bounds CORS_ORIGINS: each request is compared with all.
+const maxOrigins = 100
+
+// isOrigins wants what browsers send as Origin: scheme, host in lower case, and a port
+// that is not the scheme's own (RFC 6454 §6.2).
+func isOrigins(v string) error {
+	if v == "" || v == "*" {
+		return nil
+	}
+	list := strings.Split(v, ",")
+	if len(list) > maxOrigins {
+		return fmt.Errorf("%d sites, at most %d", len(list), maxOrigins)
+	}
+	for _, o := range list {
+		u, err := url.Parse(o)
+		switch {
+		case o == "*":
+			return errors.New("* stands alone: it is every site, and none of them with cookies")
+		case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || o != u.Scheme+"://"+u.Host || o != strings.ToLower(o) || strings.Contains(o, "*"):
+			return fmt.Errorf("%q is not the origin of a site, as https://helm.example", vezechat.Clip(o, 80))
+		case u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" || strings.HasSuffix(u.Host, ":"):
+			return fmt.Errorf("%q: browsers do not name that port", vezechat.Clip(o, 80))
+		}
 	}
 	return nil
 }

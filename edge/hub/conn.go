@@ -39,6 +39,7 @@ type Conn struct {
 	heard   atomic.Int64 // the last sign of life, by Hub.clock
 	busy    atomic.Bool  // the owner is at work, and cannot read pongs
 	expires atomic.Int64 // unix seconds; 0: never
+	hidden  bool         // not among who is in a room; set before the first
 	spoke   spoke        // guarded by wheel.mu
 
 	mu      sync.Mutex // guards all below
@@ -95,6 +96,10 @@ func (h *Hub) NewConn(w Writer, u vezechat.User, expires time.Time) (*Conn, erro
 	h.wheel.add(c)
 	return c, nil
 }
+
+// Hide leaves the socket's user out of who is in a room: they look on. It is called
+// before the first Join.
+func (c *Conn) Hide() { c.hidden = true }
 
 // Heard notes a sign of life from the client.
 func (c *Conn) Heard() { c.heard.Store(int64(c.h.clock())) }

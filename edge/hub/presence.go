@@ -244,6 +244,19 @@ func (h *Hub) Here(id vezechat.RoomID) []vezechat.UserID {
 	return users
 }
 
+// Online returns how many people are in a room, as far as this edge knows; ok is false
+// when none of its sockets is there to know it by.
+func (h *Hub) Online(id vezechat.RoomID) (count int, ok bool) {
+	r := h.room(id)
+	if r == nil {
+		return 0, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, count = r.people.everyone()
+	return count, true
+}
+
 // Typing tells the room that the socket's user is writing: at most once in 2.5 s,
 // and in large rooms not at all.
 func (c *Conn) Typing(id vezechat.RoomID) {

@@ -303,7 +303,9 @@ func (r *room) add(c *Conn, s *sub) {
 		r.h.metrics.watchers.WithLabelValues(r.topic.Name().Name).Inc()
 		return
 	}
-	r.people.enter(c.user, c.handle)
+	if !c.hidden {
+		r.people.enter(c.user, c.handle)
+	}
 }
 
 // drop removes a member; mu is held. The caller removes the room from the Conn.
@@ -322,5 +324,7 @@ func (r *room) drop(c *Conn, s *sub) {
 		r.h.metrics.watchers.WithLabelValues(r.topic.Name().Name).Dec()
 		return
 	}
-	r.people.exit(c.user)
+	if !c.hidden {
+		r.people.exit(c.user)
+	}
 }

@@ -150,6 +150,12 @@ type Presence struct {
 	Count  int             `json:"count"`
 }
 
+// Counted is how many people are in a room, without their names.
+func Counted(room vezechat.RoomID, count int) []byte {
+	b := strconv.AppendInt([]byte(`{"type":"presence","room_id":`), int64(room), 10)
+	return append(strconv.AppendInt(append(b, `,"count":`...), int64(count), 10), '}')
+}
+
 // Person is someone in a roster.
 type Person struct {
 	ID     vezechat.UserID `json:"id"`

@@ -63,6 +63,7 @@ type person struct {
 
 	down    atomic.Bool // the hub is away: the browser may say so
 	refused atomic.Bool // the next page is one of an error
+	quiet   atomic.Bool // the browser may complain of what the test is about
 }
 
 // visitor opens a browser that is not signed in. The test fails when a page
@@ -105,7 +106,7 @@ func (p *person) complain(ev any) {
 	case *log.EventEntryAdded:
 		lost := strings.Contains(e.Entry.Text, "WebSocket connection") || strings.Contains(e.Entry.Text, "ERR_CONNECTION")
 		status := strings.Contains(e.Entry.Text, "the server responded with a status of 4")
-		if e.Entry.Level == log.EntryLevelError && !(lost && p.down.Load()) && !(status && p.refused.Load()) {
+		if e.Entry.Level == log.EntryLevelError && !p.quiet.Load() && !(lost && p.down.Load()) && !(status && p.refused.Load()) {
 			p.t.Errorf("%s: the browser complains: %s %s", p.handle, e.Entry.Text, e.Entry.URL)
 		}
 	}

@@ -8,11 +8,28 @@ import (
 	"testing"
 )
 
-// The commands of the manual work on a new hub, one after the other.
+// The commands of the manuals work on a new hub, one after the other.
 func TestManual_Desk(t *testing.T) {
 	t.Parallel()
+	manual(t, "desk.md", 50)
+}
+
+func TestManual_Helm(t *testing.T) {
+	t.Parallel()
+	out := manual(t, "helm.md", 2)
+	for _, want := range []string{`"cursor":`, "retry: 3000", "event: room", "event: count"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the ticker's commands print no %s: %s", want, out)
+		}
+	}
+}
+
+// manual runs the commands of a manual, least of them with curl, and returns what they
+// print.
+func manual(t *testing.T, name string, least int) string {
+	t.Helper()
 	tool(t, "curl")
-	doc, err := os.ReadFile("../../docs/desk.md")
+	doc, err := os.ReadFile("../../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +41,7 @@ func TestManual_Desk(t *testing.T) {
 		script += b[1]
 		calls += strings.Count(b[1], "curl ")
 	}
-	if calls < 50 {
+	if calls < least {
 		t.Fatalf("%d calls: this test looks in the wrong place", calls)
 	}
 	h := own(t, hubOptions{})
@@ -40,7 +57,9 @@ func TestManual_Desk(t *testing.T) {
 	if err := os.Symlink(program, filepath.Join(bin, "vezechat")); err != nil {
 		t.Fatal(err)
 	}
-	if r := run(t, h.dir, []string{"DATA_DIR=data"}, tool(t, "sh"), "-c", script); r.status != 0 {
+	r := run(t, h.dir, []string{"DATA_DIR=data"}, tool(t, "sh"), "-c", script)
+	if r.status != 0 {
 		t.Errorf("status %d:\n%s%s", r.status, r.out, r.err)
 	}
+	return r.out
 }
