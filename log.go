@@ -46,11 +46,32 @@ type Record struct {
 // X-QNet-* headers of that request, header names in canonical form.
 type Trace struct {
 	Traceparent string            `json:"traceparent,omitempty"`
+	Tracestate  string            `json:"tracestate,omitempty"` // of others on the way (W3C Trace Context §3.3); none without Traceparent
 	QNet        map[string]string `json:"qnet,omitempty"`
 }
 
+// MaxTracestate is the most bytes of a Tracestate: what every part of a way passes on
+// (W3C Trace Context §3.3.1.5). A longer one is dropped.
+const MaxTracestate = 512
+
 // Empty reports whether there is nothing to carry.
 func (t Trace) Empty() bool { return t.Traceparent == "" && len(t.QNet) == 0 }
+
+// Headers are the trace as headers of a request to another service, or of a NATS
+// message, names in canonical form.
+func (t Trace) Headers() map[string][]string {
+	h := map[string][]string{}
+	if t.Traceparent != "" {
+		h["Traceparent"] = []string{t.Traceparent}
+		if t.Tracestate != "" {
+			h["Tracestate"] = []string{t.Tracestate}
+		}
+	}
+	for k, v := range t.QNet {
+		h[k] = []string{v}
+	}
+	return h
+}
 
 // LogReader reads the log for a sink that keeps its own position. Implementations
 // are safe for concurrent use.

@@ -3,7 +3,7 @@ package edge
 import (
 	"bytes"
 	"cmp"
-	_ "embed" // openapi.json
+	_ "embed" // openapi.json, asyncapi.json
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -22,11 +22,17 @@ import (
 //go:embed openapi.json
 var openAPIFile []byte
 
-// loadOpenAPI returns the document on few bytes; an error is a defect of the build.
-func loadOpenAPI(version string) ([]byte, error) {
+// asyncAPIFile is the document of what is not HTTP: sockets, NATS and the Redis stream
+// (AsyncAPI 3.0). It has the same two marks.
+//
+//go:embed asyncapi.json
+var asyncAPIFile []byte
+
+// loadDoc returns a document on few bytes; an error is a defect of the build.
+func loadDoc(name string, file []byte, version string) ([]byte, error) {
 	var b bytes.Buffer
-	if err := json.Compact(&b, openAPIFile); err != nil {
-		return nil, vezechat.WrapError(vezechat.CodeInternal, err, "openapi.json is broken")
+	if err := json.Compact(&b, file); err != nil {
+		return nil, vezechat.WrapError(vezechat.CodeInternal, err, "%s is broken", name)
 	}
 	if version == "" {
 		version = "dev"
@@ -38,13 +44,18 @@ func loadOpenAPI(version string) ([]byte, error) {
 	return bytes.ReplaceAll(b.Bytes(), []byte(`"{version}"`), v), nil
 }
 
-func (e *Edge) sendOpenAPI(c *fiber.Ctx) error {
+func (e *Edge) sendOpenAPI(c *fiber.Ctx) error { return sendDoc(c, e.openapi) }
+
+func (e *Edge) sendAsyncAPI(c *fiber.Ctx) error { return sendDoc(c, e.asyncapi) }
+
+// sendDoc answers with a document whose addresses are behind the prefix of the request.
+func sendDoc(c *fiber.Ctx, doc []byte) error {
 	base := prefix(c)
 	if base == "" {
 		base = "/"
 	}
 	c.Status(http.StatusOK).Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
-	return c.Send(bytes.ReplaceAll(e.openapi, []byte("{base}"), []byte(base)))
+	return c.Send(bytes.ReplaceAll(doc, []byte("{base}"), []byte(base)))
 }
 
 // docs shows the document as a page.

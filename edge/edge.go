@@ -114,6 +114,7 @@ type Edge struct {
 	metrics  *metrics
 	tracer   trace.Tracer // nil: no traces
 	openapi  []byte
+	asyncapi []byte
 	csp      string          // Content-Security-Policy
 	tls      bool            // browsers reach the hub by https
 	proxies  []netip.Prefix  // whose word on X-Forwarded-* counts
@@ -164,7 +165,10 @@ func New(cfg Config) (*Edge, error) {
 	if e.proxies, err = prefixes(e.cfg.TrustedProxies); err != nil {
 		return nil, err
 	}
-	if e.openapi, err = loadOpenAPI(cfg.Version); err != nil {
+	if e.openapi, err = loadDoc("openapi.json", openAPIFile, cfg.Version); err != nil {
+		return nil, err
+	}
+	if e.asyncapi, err = loadDoc("asyncapi.json", asyncAPIFile, cfg.Version); err != nil {
 		return nil, err
 	}
 	if cfg.Tracer != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/textproto"
@@ -282,24 +283,44 @@ const (
 // TraceOf returns the W3C trace context of a request and its X-QNet-* headers, as
 // far as they are within bounds. A span of ours stands before the caller's.
 func TraceOf(c *fiber.Ctx) vezechat.Trace {
-	t := vezechat.Trace{Traceparent: c.Get("traceparent")}
-	if !validTraceparent(t.Traceparent) {
-		t.Traceparent = ""
-	}
-	if sc := trace.SpanContextFromContext(c.UserContext()); sc.IsValid() {
-		t.Traceparent = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
-	}
+	t := vezechat.Trace{Traceparent: c.Get("traceparent"), Tracestate: c.Get("tracestate")}
 	for k, v := range c.Request().Header.All() {
-		name := textproto.CanonicalMIMEHeaderKey(string(k))
-		if !strings.HasPrefix(name, headerQNet) || len(name) > 64 || len(v) > maxQNetValue || !printable(v) || len(t.QNet) >= maxQNet {
+		if len(k) < len(headerQNet) || !strings.EqualFold(string(k[:len(headerQNet)]), headerQNet) {
 			continue
 		}
 		if t.QNet == nil {
 			t.QNet = map[string]string{}
 		}
-		t.QNet[name] = string(v)
+		t.QNet[string(k)] = string(v)
+	}
+	t = cleanTrace(t)
+	if sc := trace.SpanContextFromContext(c.UserContext()); sc.IsValid() {
+		t.Traceparent = fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
 	}
 	return t
+}
+
+// cleanTrace leaves out of a trace what is malformed or out of bounds: it counts as
+// not there (W3C Trace Context §3.2.2.2, §3.3).
+func cleanTrace(t vezechat.Trace) vezechat.Trace {
+	out := vezechat.Trace{}
+	if validTraceparent(t.Traceparent) {
+		out.Traceparent = t.Traceparent
+		if state, err := trace.ParseTraceState(t.Tracestate); err == nil && len(t.Tracestate) <= vezechat.MaxTracestate {
+			out.Tracestate = state.String()
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.QNet)) {
+		name, v := textproto.CanonicalMIMEHeaderKey(k), t.QNet[k]
+		if !strings.HasPrefix(name, headerQNet) || len(name) > 64 || strings.IndexFunc(name, notPlain) >= 0 || len(v) > maxQNetValue || !printable([]byte(v)) || len(out.QNet) >= maxQNet {
+			continue
+		}
+		if out.QNet == nil {
+			out.QNet = map[string]string{}
+		}
+		out.QNet[name] = v
+	}
+	return out
 }
 
 func printable(b []byte) bool {

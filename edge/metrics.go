@@ -19,7 +19,7 @@ type metrics struct {
 	rejected *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 
-	hookPosts *prometheus.CounterVec
+	hookPosts    *prometheus.CounterVec
 	tickers      prometheus.Gauge
 	tickerEvents prometheus.Counter
 	tickerEnds   *prometheus.CounterVec

@@ -61,6 +61,7 @@ var rules = []rule{
 	{"GET /metrics", "", 200, everybody},
 	{"GET /.veze/service.json", "", 200, everybody},
 	{"GET /openapi.json", "", 200, everybody},
+	{"GET /asyncapi.json", "", 200, everybody},
 	{"GET /docs", "", 200, everybody},
 	{"GET /static/veze.css", "", 200, everybody},
 	{"GET /auth/signin", "", 200, everybody},

@@ -215,10 +215,10 @@ func TestPermissions_EveryRoute(t *testing.T) {
 				w.guest = w.visit("hello again")
 			}
 			typ := a.header.Get("Content-Type")
-			if (a.body == "" || strings.HasPrefix(typ, "application/json")) && a.status < 300 && path != "/openapi.json" {
+			if (a.body == "" || strings.HasPrefix(typ, "application/json")) && a.status < 300 && !strings.HasSuffix(path, "api.json") {
 				api.conforms(t, method, path, a)
 			}
-			if strings.HasPrefix(typ, "application/json") && path != "/openapi.json" && strings.Contains(a.body, "null") {
+			if strings.HasPrefix(typ, "application/json") && !strings.HasSuffix(path, "api.json") && strings.Contains(a.body, "null") {
 				t.Errorf("%s: %s: null in %s", role, r.call, a.body)
 			}
 			checkHeaders(t, a)

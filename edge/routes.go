@@ -36,6 +36,7 @@ func (e *Edge) serviceRoutes() {
 	e.app.Get("/readyz", e.ready)
 	e.app.Get("/metrics", adaptor.HTTPHandler(promhttp.HandlerFor(e.cfg.Gatherer, promhttp.HandlerOpts{})))
 	e.app.Get("/openapi.json", e.sendOpenAPI)
+	e.app.Get("/asyncapi.json", e.sendAsyncAPI)
 	e.app.Get("/docs", e.docs)
 	e.app.Get("/static/:file", e.static)
 }

@@ -68,7 +68,7 @@ func (e *Edge) service(c *fiber.Ctx) error {
 		parts = append(parts, servicePart{p.Name, p.OK, p.Optional})
 	}
 	at := prefix(c)
-	links := fiber.Map{"ready": at + "/readyz", "docs": at + "/docs", "openapi": at + "/openapi.json", "ticker": at + "/ticker"}
+	links := fiber.Map{"ready": at + "/readyz", "docs": at + "/docs", "openapi": at + "/openapi.json", "asyncapi": at + "/asyncapi.json", "ticker": at + "/ticker"}
 	if e.cfg.Hub != nil {
 		links["sockets"] = at + "/ws"
 	}

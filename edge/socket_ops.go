@@ -221,7 +221,7 @@ func (s *socket) send(ctx context.Context, req *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	m := Send{Caller: s.caller, Access: acc, Text: req.Text, Nonce: req.Nonce, ReplyTo: req.ReplyTo, Trace: s.trace, Recall: req.Retry}
+	m := Send{Caller: s.caller, Access: acc, Text: req.Text, Nonce: req.Nonce, ReplyTo: req.ReplyTo, Trace: s.traceOf(req), Recall: req.Retry}
 	done, handled, err := s.e.cfg.Poster.Command(ctx, m)
 	if err != nil {
 		return err
@@ -238,12 +238,23 @@ func (s *socket) send(ctx context.Context, req *wire.Request) error {
 	return nil
 }
 
+// traceOf is the trace of a frame: its own, else that of the upgrade.
+func (s *socket) traceOf(req *wire.Request) vezechat.Trace {
+	if req.Trace == nil {
+		return s.trace
+	}
+	if t := cleanTrace(*req.Trace); !t.Empty() {
+		return t
+	}
+	return s.trace
+}
+
 func (s *socket) change(ctx context.Context, req *wire.Request) error {
 	acc, err := s.access(ctx, req.RoomID)
 	if err != nil {
 		return err
 	}
-	c := Change{Caller: s.caller, Access: acc, MessageID: req.MessageID, Nonce: req.Nonce, Trace: s.trace}
+	c := Change{Caller: s.caller, Access: acc, MessageID: req.MessageID, Nonce: req.Nonce, Trace: s.traceOf(req)}
 	switch req.Type {
 	case wire.OpEdit:
 		_, err = s.e.cfg.Poster.Edit(ctx, c, req.Text)

@@ -32,6 +32,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/retry"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // Bounds of the bridge.
@@ -234,14 +235,16 @@ func (b *Bridge) line(ctx context.Context, c vezechat.Caller, room vezechat.Room
 			return err
 		}
 	}
+	ctx, tr, end := spans.Begin(ctx, "append game "+flag, r.Trace)
 	ev := vezechat.Event{
 		Type: vezechat.EventMessageCreated, RoomID: room, UserID: c.UserID, Handle: c.Handle, Text: text, Nonce: nonce,
-		Flags: []string{flag}, At: b.cfg.Clock(),
+		Flags: []string{flag}, At: b.cfg.Clock(), Trace: &tr,
 	}
 	_, err := b.cfg.Log.Append(ctx, vezechat.Entry{
 		Subject: vezechat.RoomSubject(room), ID: c.UserID.String() + ":" + room.String() + ":" + nonce,
-		Payload: vezechat.AppendEvent(nil, &ev), Trace: r.Trace,
+		Payload: vezechat.AppendEvent(nil, &ev), Trace: tr,
 	})
+	end(err)
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/redisstream"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // play is one replay. The checks of PostgreSQL and Redis here are an independent

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // replayCmd plays recorded chat and checks every copy of it.

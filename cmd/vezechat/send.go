@@ -6,7 +6,7 @@ import (
 	"io"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // sendCmd posts one message.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // tailCmd follows a room.

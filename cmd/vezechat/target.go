@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/client"
 	"vezeuniqverse.com/vezechat/edge/identity"
-	"vezeuniqverse.com/vezechat/internal/client"
 )
 
 // target is the hub that a command speaks to.

@@ -68,6 +68,7 @@ type Request struct {
 	TicketID  vezechat.TicketID  `json:"ticket_id"`
 	Seen      string             `json:"seen"`
 	Off       bool               `json:"off"`
+	Trace     *vezechat.Trace    `json:"trace"` // of what is sent or changed; nil: that of the upgrade
 }
 
 // JoinRoom is one of several joins in a frame.

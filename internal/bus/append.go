@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/textproto"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +16,7 @@ import (
 
 const (
 	headerTraceparent = "Traceparent"
+	headerTracestate  = "Tracestate"
 	prefixQNet        = "X-Qnet-" // canonical form of X-QNet-
 
 	attemptTimeout = 700 * time.Millisecond
@@ -110,6 +113,9 @@ func refusal(err error) error {
 func setTrace(h nats.Header, t vezechat.Trace) {
 	if t.Traceparent != "" {
 		h[headerTraceparent] = []string{t.Traceparent}
+		if t.Tracestate != "" {
+			h[headerTracestate] = []string{t.Tracestate}
+		}
 	}
 	for k, v := range t.QNet {
 		if len(k) > len(prefixQNet) && k[:len(prefixQNet)] == prefixQNet {
@@ -120,16 +126,25 @@ func setTrace(h nats.Header, t vezechat.Trace) {
 
 func traceOf(h nats.Header) vezechat.Trace {
 	var t vezechat.Trace
-	if v := h[headerTraceparent]; len(v) > 0 {
-		t.Traceparent = v[len(v)-1]
-	}
 	for k, v := range h {
-		if len(k) > len(prefixQNet) && k[:len(prefixQNet)] == prefixQNet && len(v) > 0 {
+		if len(v) == 0 {
+			continue
+		}
+		last := v[len(v)-1]
+		switch k = textproto.CanonicalMIMEHeaderKey(k); { // others write them as they like
+		case k == headerTraceparent:
+			t.Traceparent = last
+		case k == headerTracestate:
+			t.Tracestate = last
+		case len(k) > len(prefixQNet) && strings.HasPrefix(k, prefixQNet):
 			if t.QNet == nil {
 				t.QNet = map[string]string{}
 			}
-			t.QNet[k] = v[len(v)-1]
+			t.QNet[k] = last
 		}
+	}
+	if t.Traceparent == "" || len(t.Tracestate) > vezechat.MaxTracestate {
+		t.Tracestate = ""
 	}
 	return t
 }

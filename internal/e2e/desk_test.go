@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // calls is somebody who must get what they ask for.

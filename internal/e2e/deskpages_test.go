@@ -10,7 +10,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // desk is what the tests of the desk share: the front queue, with what it promises.

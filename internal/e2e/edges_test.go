@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // Two people on two edges are in one room: lines, typing and who is here cross.

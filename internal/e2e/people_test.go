@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // secret is in every line that tests send by name: the hub's log must not have it.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"vezeuniqverse.com/vezechat"
-	"vezeuniqverse.com/vezechat/internal/client"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // The hub is stopped, and then killed, under open pages. They say so, come back by

@@ -7,10 +7,14 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fasthttp/websocket"
+	"github.com/nats-io/nats.go"
+
+	"vezeuniqverse.com/vezechat"
 )
 
 const qnet = "X-Qnet-Hop"
@@ -26,15 +30,22 @@ func TestTrace_OneWay(t *testing.T) {
 	room, _ := h.globalRoom(t)
 	tok := h.token(t, fresh("ada"), "chat.read chat.write")
 	cli := redisCLI(t, h.file(t))
-	for i, way := range []string{"HTTP", "socket"} {
+	for i, way := range []string{"HTTP", "socket", "frame", "game"} {
 		t.Run(way, func(t *testing.T) {
 			trace := fmt.Sprintf("%032x", 0xabc0+i)
-			header := http.Header{"Authorization": {"Bearer " + tok}, "Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}, "X-Qnet-Hop": {"helm-7"}}
+			header := http.Header{"Authorization": {"Bearer " + tok}, "Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}, "Tracestate": {"helm=7"}, "X-Qnet-Hop": {"helm-7"}}
 			text := "traced " + way
-			if way == "HTTP" {
+			switch way {
+			case "game":
+				sendAsGame(t, h, header, text)
+			case "frame":
+				sendBySocket(t, h, http.Header{"Authorization": header["Authorization"]}, room, text, map[string]any{
+					"traceparent": header.Get("Traceparent"), "tracestate": "helm=7", "qnet": map[string]string{"X-QNet-Hop": "helm-7"},
+				})
+			case "HTTP":
 				post(t, fmt.Sprintf("%s/rooms/%d/messages?text=%s", h.url, room, strings.ReplaceAll(text, " ", "+")), header)
-			} else {
-				sendBySocket(t, h, header, room, text)
+			default:
+				sendBySocket(t, h, header, room, text, nil)
 			}
 			var event string
 			eventually(t, "the event is in Redis", func() bool {
@@ -48,11 +59,11 @@ func TestTrace_OneWay(t *testing.T) {
 			})
 			var e struct {
 				Trace struct {
-					Traceparent string
-					QNet        map[string]string
+					Traceparent, Tracestate string
+					QNet                    map[string]string
 				}
 			}
-			if err := json.Unmarshal([]byte(event), &e); err != nil || !strings.Contains(e.Trace.Traceparent, trace) || e.Trace.QNet[qnet] != "helm-7" {
+			if err := json.Unmarshal([]byte(event), &e); err != nil || !strings.Contains(e.Trace.Traceparent, trace) || e.Trace.QNet[qnet] != "helm-7" || e.Trace.Tracestate != "helm=7" {
 				t.Errorf("the event's trace is %+v, %v: %s", e.Trace, err, event)
 			}
 			chain(t, trace)
@@ -104,7 +115,44 @@ func post(t *testing.T, url string, header http.Header) {
 	}
 }
 
-func sendBySocket(t *testing.T, h *hub, header http.Header, room int64, text string) {
+// sendAsGame says something in a match, over NATS.
+func sendAsGame(t *testing.T, h *hub, header http.Header, text string) {
+	t.Helper()
+	nc, err := nats.Connect(h.file(t).NatsURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p, err := vezechat.NewGamePublisher(vezechat.GamePublisherConfig{
+		Game: "cs16", Match: fresh("traced"),
+		Trace: vezechat.Trace{Traceparent: header.Get("Traceparent"), Tracestate: header.Get("Tracestate"), QNet: map[string]string{"X-QNet-Hop": "helm-7"}},
+		Request: func(ctx context.Context, m vezechat.GameMessage) ([]byte, error) {
+			answer, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Payload})
+			if err != nil {
+				return nil, err
+			}
+			return answer.Data, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	var wg sync.WaitGroup
+	wg.Go(func() { p.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	for _, e := range []vezechat.GameEvent{{Type: vezechat.GameMatchOpened}, {Type: vezechat.GameNotice, Text: text}} {
+		if err := p.Publish(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sendBySocket(t *testing.T, h *hub, header http.Header, room int64, text string, trace map[string]any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
@@ -113,7 +161,11 @@ func sendBySocket(t *testing.T, h *hub, header http.Header, room int64, text str
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	if err := ws.WriteJSON(map[string]any{"type": "send", "ref": 1, "room_id": room, "text": text, "nonce": "n1"}); err != nil {
+	send := map[string]any{"type": "send", "ref": 1, "room_id": room, "text": text, "nonce": fresh("n")}
+	if trace != nil {
+		send["trace"] = trace
+	}
+	if err := ws.WriteJSON(send); err != nil {
 		t.Fatal(err)
 	}
 	_ = ws.SetReadDeadline(time.Now().Add(15 * time.Second))

@@ -23,13 +23,13 @@ const scope = "vezeuniqverse.com/vezechat"
 // is recorded. Call end with the outcome.
 func Begin(ctx context.Context, name string, t vezechat.Trace) (_ context.Context, carried vezechat.Trace, end func(error)) {
 	if t.Traceparent != "" {
-		ctx = parent(ctx, t.Traceparent)
+		ctx = parent(ctx, t)
 	}
 	ctx, span := otel.Tracer(scope).Start(ctx, name, trace.WithSpanKind(trace.SpanKindProducer))
 	if !span.SpanContext().IsSampled() {
 		return ctx, t, func(error) { span.End() }
 	}
-	t.Traceparent = traceparent(ctx)
+	t.Traceparent, t.Tracestate = carrier(ctx)
 	return ctx, t, func(err error) {
 		if err != nil {
 			span.SetAttributes(attribute.String("vezechat.code", string(vezechat.CodeOf(err))))
@@ -46,7 +46,7 @@ func Mark(ctx context.Context, name string, records []vezechat.Record, began tim
 		if r.Trace.Traceparent == "" {
 			continue
 		}
-		p := parent(ctx, r.Trace.Traceparent)
+		p := parent(ctx, r.Trace)
 		if !trace.SpanContextFromContext(p).IsSampled() {
 			continue
 		}
@@ -59,12 +59,12 @@ func Mark(ctx context.Context, name string, records []vezechat.Record, began tim
 	}
 }
 
-func parent(ctx context.Context, tp string) context.Context {
-	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": tp})
+func parent(ctx context.Context, t vezechat.Trace) context.Context {
+	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": t.Traceparent, "tracestate": t.Tracestate})
 }
 
-func traceparent(ctx context.Context) string {
+func carrier(ctx context.Context) (traceparent, tracestate string) {
 	c := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, c)
-	return c["traceparent"]
+	return c["traceparent"], c["tracestate"]
 }

@@ -1,12 +1,16 @@
-// Package client is a small client of the hub's socket protocol, veze.v1, for
-// the project's own commands and tests.
+// Package client is a client of the hub in Go, for people, bots and dashboards: its
+// socket protocol, veze.v1, and in [REST] its HTTP side. Game servers publish with
+// [vezechat.GamePublisher] instead.
 //
-// It keeps one socket, comes back when the socket breaks, joins its rooms again
-// after what it has, and hands out each event of a room once and in order: an
-// event that names a predecessor it has not seen makes it join again, a second
-// copy is dropped. Where the hub cannot give back what was missed, OnReset says
-// so. Send repeats with the same nonce until it is acknowledged, so a message is
-// in the room once however often the socket broke meanwhile.
+// It keeps one socket, comes back when the socket breaks, joins its rooms and watches
+// its topics again after what it has, and hands out each event of a room once and in
+// order: an event that names a predecessor it has not seen makes it join again, a second
+// copy is dropped, and a room that it was too slow for (lag) is joined again after the
+// last event. Where the hub cannot give back what was missed, OnReset says so. Send
+// repeats with the same nonce until it is acknowledged, so a message is in the room once
+// however often the socket broke meanwhile.
+//
+// It must not know how the hub is made: what it reads is in docs/protocol.md.
 package client
 
 import (
@@ -14,8 +18,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,29 +35,31 @@ import (
 // Config says which hub, as whom, and who listens.
 type Config struct {
 	URL   string // of the hub: http:// or https://, with the prefix it is behind
-	Token string
+	Token string // of a user, or the key of a bot
+
+	// Fresh returns a token for each connection, in the place of Token: one that has
+	// ended closes the socket, and the next one goes on. An error is tried again.
+	// Optional.
+	Fresh func(ctx context.Context) (string, error)
 
 	// OnEvent takes the events of joined rooms. OnReset tells that a room's events
 	// up to head were not given back. Both are called by one goroutine, the one
 	// that reads the socket, and must not call the Client.
 	OnEvent func(Event)
 	OnReset func(room vezechat.RoomID, head vezechat.Seq)
+	// OnTopic takes the events of what is watched, and of the board its pictures, whose
+	// Type is "board". OnTopicReset tells that what was heard of a topic may lack
+	// something, or, with a reason, that it is watched no more: load it again. As OnEvent.
+	OnTopic      func(Topic, Event)
+	OnTopicReset func(t Topic, head vezechat.Seq, why error)
 	// OnState tells that the socket is up, or why it is not. Optional.
 	OnState func(err error)
 }
 
 // Event is one event as it came.
 type Event struct {
-	Type      vezechat.EventType `json:"type"`
-	RoomID    vezechat.RoomID    `json:"room_id"`
-	MessageID vezechat.MessageID `json:"message_id"`
-	UserID    vezechat.UserID    `json:"user_id"`
-	Handle    string             `json:"handle"`
-	Text      string             `json:"text"`
-	Seq       vezechat.Seq       `json:"seq"`
-	Prev      vezechat.Seq       `json:"prev"`
-	At        time.Time          `json:"at"`
-	Raw       []byte             `json:"-"` // the whole frame
+	vezechat.Event
+	Raw []byte `json:"-"` // the whole frame, good until the callback returns
 }
 
 // Sent is the hub's acknowledgement of a message.
@@ -75,6 +83,7 @@ type Client struct {
 	ref     int64
 	calls   map[int64]chan reply
 	rooms   map[vezechat.RoomID]*room
+	topics  map[Topic]*topic
 
 	rejoining sync.WaitGroup
 
@@ -121,7 +130,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, url: url, done: make(chan struct{}), changed: make(chan struct{}),
-		calls: map[int64]chan reply{}, rooms: map[vezechat.RoomID]*room{}}
+		calls: map[int64]chan reply{}, rooms: map[vezechat.RoomID]*room{}, topics: map[Topic]*topic{}}
 	conn, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -178,8 +187,15 @@ func (c *Client) Err() error {
 func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	token := c.cfg.Token
+	if c.cfg.Fresh != nil {
+		var err error
+		if token, err = c.cfg.Fresh(ctx); err != nil {
+			return nil, err
+		}
+	}
 	d := websocket.Dialer{HandshakeTimeout: dialTimeout, ReadBufferSize: 4096, WriteBufferSize: 1024, Subprotocols: []string{"veze.v1"}}
-	conn, resp, err := d.DialContext(ctx, c.url, http.Header{"Authorization": {"Bearer " + c.cfg.Token}})
+	conn, resp, err := d.DialContext(ctx, c.url, http.Header{"Authorization": {"Bearer " + token}})
 	if err != nil {
 		return nil, refused(resp, err)
 	}
@@ -290,6 +306,9 @@ func (c *Client) set(conn *websocket.Conn, end error) {
 		for _, r := range c.rooms {
 			r.joining = false
 		}
+		for _, t := range c.topics {
+			t.asking = false
+		}
 	}
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -350,10 +369,18 @@ func (c *Client) rejoin(ctx context.Context) {
 	for id := range c.rooms {
 		ids = append(ids, id)
 	}
+	topics := slices.Collect(maps.Keys(c.topics))
 	c.mu.Unlock()
+	frames := make([]func() map[string]any, 0, len(ids)+len(topics))
 	for _, id := range ids {
+		frames = append(frames, func() map[string]any { return c.joinFrame(id) })
+	}
+	for _, t := range topics {
+		frames = append(frames, func() map[string]any { return c.watchFrame(t) })
+	}
+	for _, frame := range frames {
 		for again := true; again; {
-			_, err := c.call(ctx, c.joinFrame(id))
+			_, err := c.call(ctx, frame())
 			if errors.Is(err, errLost) || errors.Is(err, errClosed) || ctx.Err() != nil {
 				return // the next socket does it
 			}

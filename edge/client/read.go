@@ -19,6 +19,9 @@ type reply struct {
 	Reset     bool               `json:"reset"`
 	MessageID vezechat.MessageID `json:"message_id"`
 	Duplicate bool               `json:"duplicate"`
+	Topic     string             `json:"topic"`
+	TicketID  vezechat.TicketID  `json:"ticket_id"`
+	Seen      string             `json:"seen"`
 	err       error
 }
 
@@ -31,7 +34,14 @@ type envelope struct {
 	Message    string          `json:"message"`
 	RetryMS    int64           `json:"retry_after_ms"`
 	ReconnectM int64           `json:"reconnect_after_ms"`
+
+	Topic    string            `json:"topic"`
+	TicketID vezechat.TicketID `json:"ticket_id"`
+	Head     vezechat.Seq      `json:"head"`
+	Seen     string            `json:"seen"`
 }
+
+func (e envelope) topic() Topic { return topicNamed(e.Topic, e.TicketID) }
 
 // read hands out what comes until the socket breaks. wait is how long the hub
 // asked to stay away.
@@ -58,9 +68,23 @@ func (c *Client) read(ctx context.Context, conn *websocket.Conn) (wait time.Dura
 		case "ok", "error", "pong":
 			c.answer(e, b)
 		case "lag":
+			if e.Topic != "" {
+				c.lagged(e.topic())
+				continue
+			}
 			c.missed(e.RoomID)
+		case "reset", "unwatched":
+			c.topicReset(e)
+		case "board":
+			c.board(b)
 		case "presence", "typing", "hello":
 		default:
+			if e.Topic != "" {
+				if err := c.topicEvent(e, b); err != nil {
+					return wait, err
+				}
+				continue
+			}
 			if err := c.event(b); err != nil {
 				return wait, err
 			}
@@ -87,6 +111,10 @@ func (c *Client) answer(e envelope, b []byte) {
 	}
 	if r.err != nil {
 		c.notJoining(e.RoomID)
+		c.notAsking(e.topic())
+	}
+	if r.err == nil && r.Topic != "" {
+		c.watching(r)
 	}
 	if reset := c.joined(r); reset && c.cfg.OnReset != nil {
 		c.cfg.OnReset(r.RoomID, r.Head)
