@@ -73,9 +73,9 @@ export class VezeClient {
   }
 
   #watch(how) {
-    globalThis[how]?.("online", this.#nudge); // not there outside of browsers
-    globalThis[how]?.("offline", this.#nudge);
-    globalThis.document?.[how]("visibilitychange", this.#nudge);
+    globalThis[how]("online", this.#nudge);
+    globalThis[how]("offline", this.#nudge);
+    document[how]("visibilitychange", this.#nudge);
   }
 
   close() {
@@ -265,7 +265,7 @@ export class VezeClient {
   #retry(code, hint, atLeast) {
     const cap = Math.min(this.#o.max, this.#o.min * 2 ** Math.min(this.#tries++, 10));
     const wait = hint || Math.max(atLeast, Math.round(this.#o.random() * cap));
-    this.#setState(globalThis.navigator?.onLine === false ? "offline" : "reconnecting", { code, retryIn: wait });
+    this.#setState(navigator.onLine === false ? "offline" : "reconnecting", { code, retryIn: wait });
     this.#timers.retry = setTimeout(() => this.#open(), wait);
   }
 
@@ -283,7 +283,7 @@ export class VezeClient {
   }
 
   #nudge = () => {
-    if (!this.#want || globalThis.document?.visibilityState === "hidden") return;
+    if (!this.#want || document.visibilityState === "hidden") return;
     if (this.#ready) this.#ask(Math.min(4000, this.#o.pongWait));
     else if (this.#timers.retry) this.#open();
   };
