@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"vezeuniqverse.com/vezechat"
 )
 
 // deskMaker makes what the marks of a call stand for.
@@ -97,12 +99,21 @@ func (m *deskMaker) fill(call, body string, more ...string) (string, string) {
 		return m.made("/calendars", `{"name":%q,"zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`)
 	})
 	mark("{apikey}", func() string { return m.made("/admin/keys", `{"name":%q,"handle":"bot","scopes":["chat.read"]}`) })
+	mark("{email}", m.email)
+	mark("{unsubscribe}", func() string {
+		id := vezechat.UserID(m.user(strings.ReplaceAll(m.name("user"), " ", "")))
+		return "user=" + id.String() + "&kind=ticket&proof=" + emailSigner().Unsubscribe(id, vezechat.EmailTicket)
+	})
 	mark("{user}", func() string { return fmt.Sprint(m.user(strings.ReplaceAll(m.name("user"), " ", ""))) })
 	mark("{field}", func() string {
 		key := strings.ReplaceAll(m.name("field"), " ", "_")
 		m.must(201, "POST", "/ticket-fields", m.admin(), `{"key":"`+key+`","name":"Field","type":"text"}`)
 		return key
 	})
+	if strings.Contains(call, "{filed}") {
+		ticket, file := m.filed()
+		pairs = append(pairs, "{filed}", ticket, "{file}", file)
+	}
 	if strings.Contains(call, "{spoken}") {
 		ticket, message := m.spoken()
 		pairs = append(pairs, "{spoken}", ticket, "{message}", message)

@@ -18,6 +18,7 @@ import (
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natsd"
 	"vezeuniqverse.com/vezechat/internal/natstest"
+	"vezeuniqverse.com/vezechat/internal/outgoing"
 	"vezeuniqverse.com/vezechat/internal/pgtest"
 	"vezeuniqverse.com/vezechat/internal/svc"
 	"vezeuniqverse.com/vezechat/routing"
@@ -60,7 +61,7 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 	d.store, err = postgres.Open(t.Context(), d.url, postgres.Options{InLog: d.bus.Has, Wake: d.bus.Wake, Hooks: d.hooks})
 	must(t, err)
 	t.Cleanup(d.store.Close)
-	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Contacts: d.store, Hooks: d.store, Outgoing: d.store, HookWork: d.store, Commands: d.store, Moderation: d.store})
+	s, err := svc.Serve(d.bus, "1.0.0", 8, svc.Services{Users: d.store, Rooms: d.store, Messages: d.store, Tickets: d.store, Desk: d.store, Support: d.store, Keys: d.store, Contacts: d.store, Emails: d.store, Answers: d.store, Hooks: d.store, Outgoing: d.store, HookWork: d.store, Commands: d.store, Moderation: d.store})
 	must(t, err)
 	t.Cleanup(s.Close)
 	d.runs(t)
@@ -81,6 +82,11 @@ func newDeskWorld(t *testing.T, change ...func(*deskWorld)) *deskWorld {
 func (d *deskWorld) configure(c *edge.Config) {
 	client := svc.NewClient(d.bus)
 	c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Keys, c.Contacts, c.Hooks, c.Outgoing, c.Commands, c.Moderation = client, client, client, client, client, client, client, client, client, client, client, client
+	c.Emails, c.Answers = client, client
+	c.EmailSigner = emailSigner()
+	c.EmailHook = &edge.EmailHook{Domain: "reply.example", Links: "https://hub.example", Verify: func(h http.Header, body []byte) error {
+		return outgoing.Verify(h, c.Now(), body, hookSecret())
+	}}
 	c.Poster = edge.NewPoster(edge.PosterConfig{
 		Log: d.bus, Rooms: client, Messages: client, Moderation: client, Now: c.Now, Registerer: d.posts, Limits: d.limit,
 		Guards: d.guard, Users: client, Commands: edge.PosterCommands{List: client, Call: client, Whisper: d.bus.Whisper},

@@ -62,6 +62,8 @@ type Config struct {
 	Outgoing vezechat.OutgoingService // optional: nil tells nobody of events
 	Commands vezechat.CommandService  // optional: nil has no commands
 	CheckURL func(string) error       // optional: why an address that people type is not asked; nil: all are
+	Emails   vezechat.EmailService    // optional: nil knows of no e-mails
+	Answers  vezechat.AnswerService   // optional: nil takes no answers to them
 
 	Moderation vezechat.ModerationService
 
@@ -91,6 +93,8 @@ type Config struct {
 	Node           string                                  // optional: this process, where agents are on duty
 	Door           DoorLimits                              // optional: what one address and one user may do; zero: anything
 	Sanctions      *Sanctions                              // optional: who is banned or muted on the whole hub; nil: nobody
+	EmailSigner    *vezechat.EmailSigner                   // optional: of links and reply addresses in e-mails; nil: none is good
+	EmailHook      *EmailHook                              // optional: how answers to e-mails come; nil: not
 	Guests         GuestLimits                             // optional: how often visitors may become guests; zero: DefaultGuestLimits
 	Tracer         trace.TracerProvider                    // optional: nil turns traces off
 	DrainTime      time.Duration                           // optional: for open requests at the end; 0: 5 s
@@ -130,6 +134,7 @@ type Edge struct {
 	board    *board
 	visitors *visitors // who has become a guest lately
 	keyring  *keyring
+	received *prometheus.CounterVec // e-mails, by what became of them
 	door     *door
 }
 
@@ -178,6 +183,7 @@ func New(cfg Config) (*Edge, error) {
 	e.visitors = newVisitors(cfg.Guests, cfg.Registerer)
 	e.keyring = newKeyring(&e.cfg)
 	e.door = newDoor(cfg.Door, cfg.Registerer)
+	e.received = newReceived(cfg.Registerer)
 	e.base, e.cut = context.WithCancel(context.Background())
 	e.app = fiber.New(e.fiberConfig())
 	e.middleware()
@@ -248,6 +254,7 @@ func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 	if e.cfg.Hub != nil {
 		desk.Go(func() { e.duty.run(e.base) })
 		desk.Go(func() { e.board.run(e.base) })
+		desk.Go(func() { e.tellSeen(e.base) })
 	}
 	served := make(chan error, 1)
 	go func() { served <- e.app.Listener(lending{ln}) }()

@@ -22,10 +22,14 @@ var guestRoutes = map[string]bool{
 	"GET /tickets/:ticket/comments":  true,
 	"POST /tickets/:ticket/comments": true,
 	"GET /tickets/:ticket/place":     true,
-	"POST /tickets/:ticket/rate":     true,
-	"GET /rooms/:room/messages":      true,
-	"POST /rooms/:room/messages":     true,
-	"POST /rooms/:room/read":         true,
+
+	"GET /tickets/:ticket/attachments":             true,
+	"GET /tickets/:ticket/attachments/:attachment": true,
+
+	"POST /tickets/:ticket/rate": true,
+	"GET /rooms/:room/messages":  true,
+	"POST /rooms/:room/messages": true,
+	"POST /rooms/:room/read":     true,
 }
 
 // guestOps are all that a guest may ask of a socket.

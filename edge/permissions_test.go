@@ -254,6 +254,16 @@ var rules = []rule{
 	{"GET /hooks/outgoing/{outhook}/deliveries", "", 200, runs},
 	{"POST /hooks/outgoing/{outhook}/deliveries/1/redeliver", "", 404, "ufnfnnnnnnn"}, // there is none
 	{"DELETE /hooks/outgoing/{outhook}", "", 204, runs},
+	{"GET /admin/emails", "", 200, "uffffffffyf"},
+	{"POST /admin/emails/{email}/retry", "", 200, "uffffffffyf"},
+	{"GET /users/me/email", "", 200, accounts},
+	{"PUT /users/me/email", `{"tickets":true}`, 200, accounts},
+	{"POST /hooks/email", `{}`, 200, "uuuuuuuuuuu"}, // it is not signed
+	{"GET /tickets/{ticket}/attachments", "", 200, askers},
+	{"GET /tickets/{visited}/attachments", "", 200, "uynnnnnnyyn"},
+	{"GET /tickets/{filed}/attachments/{file}", "", 200, askers},
+	{"GET /email/unsubscribe?{unsubscribe}", "", 200, everybody},
+	{"POST /email/unsubscribe?{unsubscribe}", "", 200, everybody},
 
 	{"GET /rooms/{room}/commands", "", 200, here},
 	{"GET /rooms/{dm}/commands", "", 200, "ufnynnnnnnn"},

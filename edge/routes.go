@@ -23,6 +23,7 @@ func (e *Edge) routes() {
 	e.keyRoutes()
 	e.hookRoutes()
 	e.commandRoutes()
+	e.emailRoutes()
 	e.moderationRoutes()
 	e.authRoutes()
 	e.socketRoutes()

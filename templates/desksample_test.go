@@ -22,6 +22,8 @@ type sampleDesk struct {
 	support SupportPage
 	keys    KeysPage
 	hooks   HooksPage
+	emails  EmailsPage
+	unsub   UnsubscribePage
 	queue   QueuePage
 	audit   AuditPage
 	rules   RulesPage
@@ -94,6 +96,11 @@ func newSampleDesk(s string) sampleDesk {
 	d.keys = KeysPage{Page: page, Keys: []vezechat.APIKey{key, gone}, Made: &key, Secret: s, Nonce: "n", Name: s, Handle: s}
 	d.keys.Me.Scopes = vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatAdmin}
 	d.keys.Scopes = d.keys.Me.MayGive()
+	d.emails = EmailsPage{Page: d.keys.Page, State: vezechat.EmailDead, Before: 3, Emails: []vezechat.Email{
+		{ID: 7, Kind: vezechat.EmailTicket, State: vezechat.EmailDead, UserID: 985, Handle: s, TicketID: 88, Updates: 2, Tries: 12, Why: s, MadeAt: at, DoneAt: at},
+		{ID: 6, Kind: vezechat.EmailDM, State: vezechat.EmailReady, UserID: 985, Handle: s, TicketID: 88, Updates: 1, Tries: 1, MadeAt: at, DueAt: at},
+	}}
+	d.unsub = UnsubscribePage{Page: asker, Kind: vezechat.EmailDM, Action: page.Base + "/email/unsubscribe?user=1&kind=dm&proof=p"}
 	d.moderation(page, s)
 	d.guest = d.request
 	d.guest.Me.Guest = vezechat.Guest{Ticket: 88, Room: 40}
@@ -146,10 +153,13 @@ func (d sampleDesk) render(p *Pages) map[string]func(io.Writer) error {
 		"support": func(w io.Writer) error { return p.Support(w, d.support) },
 		"keys":    func(w io.Writer) error { return p.Keys(w, d.keys) },
 		"hooks":   func(w io.Writer) error { return p.Hooks(w, d.hooks) },
-		"queue":   func(w io.Writer) error { return p.Queue(w, d.queue) },
-		"audit":   func(w io.Writer) error { return p.Audit(w, d.audit) },
-		"rules":   func(w io.Writer) error { return p.Rules(w, d.rules) },
-		"held":    func(w io.Writer) error { return p.Held(w, d.held) },
+		"emails":  func(w io.Writer) error { return p.Emails(w, d.emails) },
+
+		"unsubscribe": func(w io.Writer) error { return p.Unsubscribe(w, d.unsub) },
+		"queue":       func(w io.Writer) error { return p.Queue(w, d.queue) },
+		"audit":       func(w io.Writer) error { return p.Audit(w, d.audit) },
+		"rules":       func(w io.Writer) error { return p.Rules(w, d.rules) },
+		"held":        func(w io.Writer) error { return p.Held(w, d.held) },
 	}
 }
 

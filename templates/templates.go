@@ -65,7 +65,7 @@ func New(cfg Config) (*Pages, error) {
 		p.now = time.Now
 	}
 	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName, "status": statusName, "day": dayTime, "macro": MacroText}
-	for _, name := range []string{"rooms", "room", "signin", "signedout", "error", "docs", "inbox", "ticket", "request", "tickets", "support", "keys", "hooks", "queue", "audit", "rules", "held"} {
+	for _, name := range []string{"rooms", "room", "signin", "signedout", "error", "docs", "inbox", "ticket", "request", "tickets", "support", "keys", "hooks", "queue", "audit", "rules", "held", "emails", "unsubscribe"} {
 		t, err := template.New("layout.gohtml").Funcs(funcs).Option("missingkey=error").
 			ParseFS(htmlFiles, "html/layout.gohtml", "html/message.gohtml", "html/desk.gohtml", "html/"+name+".gohtml")
 		if err != nil {

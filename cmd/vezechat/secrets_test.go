@@ -105,7 +105,8 @@ func TestSecrets_NotInTheLogOfFailures(t *testing.T) {
 	p := startProcess(t, "serve", "--env=prod", "--port=0", "--listen-host=127.0.0.1", "--data-dir="+filepath.Join(t.TempDir(), "data"), "--log-level=debug",
 		"--roles=storage,bridge,routing,edge", "--database-url=postgres://veze:pg-hunter2@127.0.0.1:1/veze", "--redis-url=redis://:rd-hunter2@127.0.0.1:1/0",
 		"--game-users=cs16:game-hunter2-is-long", "--oidc-issuer=https://127.0.0.1:1", "--oidc-client-id=veze", "--oidc-client-secret=oidc-hunter2",
-		"--session-key="+key, "--email-url=smtp://u:mail-hunter2@127.0.0.1:1", "--xengine-url=http://u:engine-hunter2@127.0.0.1:1", "--public-url=https://chat.example")
+		"--session-key="+key, "--email-url=smtp://u:mail-hunter2@127.0.0.1:1", "--email-from=hub@chat.example", "--email-token=token-hunter2", "--email-hook-secret=whsec_aG9vay1odW50ZXIyLWhvb2staHVudGVyMi1ob29rcw==",
+		"--xengine-url=http://u:engine-hunter2@127.0.0.1:1", "--public-url=https://chat.example")
 	for deadline := time.Now().Add(30 * time.Second); strings.Count(p.errors(), "postgres is away") < 2; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not look for its servers: %s", p.errors())
@@ -113,7 +114,7 @@ func TestSecrets_NotInTheLogOfFailures(t *testing.T) {
 	}
 	p.signal(syscall.SIGTERM)
 	p.end()
-	absent(t, p.errors(), "hunter2", key, "session-key-of-thirty-two")
+	absent(t, p.errors(), "hunter2", "aG9vay1odW50ZXIy", key, "session-key-of-thirty-two")
 }
 
 // A hub that serves logs who asks for what, and no secret of those who ask.

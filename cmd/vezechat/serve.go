@@ -100,6 +100,7 @@ func (h *hub) parts() []part {
 		{h.has("bridge"), h.gamesPart()},
 		{h.has("bridge") && h.XEngineURL != "", h.classifierPart()},
 		{h.has("bridge"), h.hooksPart()},
+		{h.has("bridge") && h.EmailURL != "", h.emailPart()},
 		{h.has("routing"), h.routingPart()},
 		{h.has("edge"), h.fanoutPart()},
 		{h.has("edge"), h.edgePart()},

@@ -146,9 +146,17 @@ func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, 
 		Log: log, Rooms: client, Messages: client, Moderation: client, Sanctions: sanctions, Limits: edge.DefaultLimits(), Now: time.Now, Registerer: h.reg,
 		Guards: h.guards, Users: client, Commands: edge.PosterCommands{List: client, Call: client, Whisper: h.bus.Whisper},
 	})
+	signer, err := h.emailSigner()
+	if err != nil {
+		return nil, named("EMAIL_HOOK_SECRET", err)
+	}
+	hook, err := h.emailHook()
+	if err != nil {
+		return nil, named("EMAIL_HOOK_SECRET", err)
+	}
 	cfg := edge.Config{
-		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Contacts: client, Hooks: client, Outgoing: client, Commands: client, CheckURL: h.checkURL, Poster: poster, Pages: pages,
-		Moderation: client, Sanctions: sanctions,
+		Users: client, Rooms: client, Messages: client, Tickets: client, Desk: client, Support: client, Keys: client, Contacts: client, Emails: client, Answers: client, Hooks: client, Outgoing: client, Commands: client, CheckURL: h.checkURL, Poster: poster, Pages: pages,
+		Moderation: client, Sanctions: sanctions, EmailSigner: signer, EmailHook: hook,
 		Logger: h.log, Registerer: h.reg, Gatherer: h.reg, Now: time.Now,
 		Ready: h.edgeChecks, Version: version(), Epoch: h.rooms.Epoch, Hub: h.rooms, Here: h.rooms.Here, Node: vezechat.Clip(h.node, maxNode),
 		Prod: !h.dev(), PublicURL: h.PublicURL, Tracer: h.tracer(),

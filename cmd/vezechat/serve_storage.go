@@ -37,7 +37,7 @@ func (h *hub) storagePart() part {
 				return err
 			}
 		}
-		srv, err := svc.Serve(h.bus, "1.0.0", serviceWorkers, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store, Keys: store, Contacts: store, Moderation: store, Classifier: store, Hooks: store, Outgoing: store, HookWork: store, Commands: store})
+		srv, err := svc.Serve(h.bus, "1.0.0", serviceWorkers, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store, Keys: store, Contacts: store, Emails: store, Answers: store, Moderation: store, Classifier: store, Hooks: store, Outgoing: store, HookWork: store, Commands: store})
 		if err != nil {
 			return err
 		}

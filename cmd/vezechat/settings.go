@@ -57,6 +57,12 @@ type settings struct {
 	XEngineURL       string        `name:"xengine-url" setting:"XENGINE_URL" secret:"" help:"Service that classifies text; without a path, /npc_response is asked."`
 	XEngineTimeout   time.Duration `name:"xengine-timeout" setting:"XENGINE_TIMEOUT" default:"2s" help:"How long it may take for an answer, 50ms to 30s."`
 	XEngineBacklog   time.Duration `name:"xengine-backlog" setting:"XENGINE_BACKLOG" default:"10m" help:"How late a message is still classified, 1s to 24h."`
+	EmailToken       string        `name:"email-token" setting:"EMAIL_TOKEN" secret:"" help:"What the hub shows that service, as a Bearer token."`
+	EmailFrom        string        `name:"email-from" setting:"EMAIL_FROM" help:"Address that e-mails are from, perhaps with a name."`
+	EmailQuiet       time.Duration `name:"email-quiet" setting:"EMAIL_QUIET" default:"2m" help:"One e-mail of a ticket to somebody in so long, with all that happened; 1 s to 24 h."`
+	DMEmailAfter     time.Duration `name:"dm-email-after" setting:"DM_EMAIL_AFTER" default:"15m" help:"Direct messages that somebody has not read who is away for so long are told by e-mail; 1 min to 7 days; 0: they are not."`
+	EmailReplyDomain string        `name:"email-reply-domain" setting:"EMAIL_REPLY_DOMAIN" help:"Domain whose mail comes to /hooks/email: answers become comments; empty: nobody answers by e-mail."`
+	EmailHookSecret  string        `name:"email-hook-secret" setting:"EMAIL_HOOK_SECRET" secret:"" help:"Secrets of /hooks/email and of links in e-mails, whsec_ and base64, separated by commas: the first signs, all are accepted. In dev one of the data directory when empty."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
 	CORSOrigins      string        `name:"cors-origins" setting:"CORS_ORIGINS" help:"Sites whose scripts may ask the hub, as https://helm.example, separated by commas; with their visitors' cookies or tokens. * alone: every site, with tokens only. Empty: none."`
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
@@ -113,6 +119,12 @@ func (s *settings) Validate() error {
 		named("SESSION_KEY", isKeys(s.SessionKey)),
 		s.isSignIn(),
 		named("EMAIL_URL", isURL(s.EmailURL, "https", "http", "smtp", "smtps")),
+		named("EMAIL_FROM", isAddress(s.EmailFrom)),
+		named("EMAIL_QUIET", isWithin(s.EmailQuiet, time.Second, 24*time.Hour)),
+		named("DM_EMAIL_AFTER", isAfter(s.DMEmailAfter)),
+		named("EMAIL_REPLY_DOMAIN", isDomain(s.EmailReplyDomain)),
+		named("EMAIL_HOOK_SECRET", isSecrets(s.EmailHookSecret)),
+		s.isEmail(),
 		named("XENGINE_URL", isURL(s.XEngineURL, "https", "http")),
 		named("XENGINE_TIMEOUT", isWithin(s.XEngineTimeout, 50*time.Millisecond, 30*time.Second)),
 		named("XENGINE_BACKLOG", isWithin(s.XEngineBacklog, time.Second, 24*time.Hour)),

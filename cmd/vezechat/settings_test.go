@@ -105,6 +105,8 @@ func TestSettings_Malformed(t *testing.T) {
 		{"CORS_ORIGINS", "helm.example", false}, {"CORS_ORIGINS", "https://helm.example/", false}, {"CORS_ORIGINS", "https://Helm.example", false}, {"CORS_ORIGINS", "https://helm.example,*", false},
 		{"CORS_ORIGINS", "https://helm.example:443", false}, {"CORS_ORIGINS", "https://*.example", false}, {"CORS_ORIGINS", "https://helm.example,", false},
 		{"CORS_ORIGINS", "*", true}, {"CORS_ORIGINS", "https://helm.example,http://localhost:9000", true},
+		{"EMAIL_URL", "mail@x", false}, {"EMAIL_FROM", "nobody", false}, {"EMAIL_FROM", "Hub <hub@chat.example>", true}, {"EMAIL_QUIET", "10ms", false}, {"DM_EMAIL_AFTER", "1s", false}, {"DM_EMAIL_AFTER", "0", true},
+		{"EMAIL_HOOK_SECRET", "whsec_short", false}, {"EMAIL_HOOK_SECRET", "whsec_aG9vay1odW50ZXIyLWhvb2staHVudGVyMi1ob29rcw==", true}, {"EMAIL_REPLY_DOMAIN", "a b", false},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", false}, {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", true},
 		{"RETENTION_GLOBAL", "2", false}, {"RETENTION_DM", "-1", false}, {"RETENTION_SUPPORT", "3", true}, {"RETENTION_PARTY", "0", true},
 		{"TREND_SOURCES", "x engine", false}, {"TREND_SOURCES", "xengine, cs16", true}, {"TREND_ROOMS_PER_HOUR", "101", false}, {"TREND_LINES_PER_MINUTE", "-1", false},

@@ -1,6 +1,9 @@
 package hub
 
 import (
+	"maps"
+	"slices"
+
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/wire"
 )
@@ -23,4 +26,15 @@ func (h *Hub) Tell(user vezechat.UserID, payload []byte) {
 			c.Send(payload)
 		}
 	}
+}
+
+// Users are those who have a socket here, each once, in no order.
+func (h *Hub) Users() []vezechat.UserID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seen := make(map[vezechat.UserID]bool, len(h.conns))
+	for c := range h.conns {
+		seen[c.user] = true
+	}
+	return slices.Collect(maps.Keys(seen))
 }

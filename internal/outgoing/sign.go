@@ -57,6 +57,35 @@ func ParseSecret(s string) (Secret, error) {
 // Reveal returns the secret in the form of ParseSecret.
 func (s Secret) Reveal() string { return secretPrefix + base64.StdEncoding.EncodeToString(s.key) }
 
+// NewSecretOf returns a secret that is made of a key of another use: the same one each
+// time.
+func NewSecretOf(key []byte, use string) Secret {
+	return Secret{Secret{key}.Derive(use)}
+}
+
+// ParseSecrets reads secrets, separated by commas; none of an empty text.
+func ParseSecrets(v string) (out []Secret, err error) {
+	if v == "" {
+		return nil, nil
+	}
+	for one := range strings.SplitSeq(v, ",") {
+		s, err := ParseSecret(strings.TrimSpace(one))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// Derive returns a key for another use, of 32 bytes: who learns it learns nothing of the
+// secret, nor of the keys of other uses.
+func (s Secret) Derive(use string) []byte {
+	m := hmac.New(sha256.New, s.key)
+	m.Write([]byte("derive\x00" + use))
+	return m.Sum(nil)
+}
+
 // String hides the secret.
 func (s Secret) String() string { return secretPrefix + "***" }
 

@@ -26,6 +26,8 @@ var (
 	_ vezechat.HookWork        = Client{}
 	_ vezechat.CommandService  = Client{}
 	_ vezechat.CommandCaller   = Client{}
+	_ vezechat.EmailService    = Client{}
+	_ vezechat.AnswerService   = Client{}
 
 	_ vezechat.ModerationService = Client{}
 )

@@ -33,6 +33,8 @@ type Services struct {
 	Outgoing vezechat.OutgoingService // optional
 	HookWork vezechat.HookWork        // optional
 	Commands vezechat.CommandService  // optional
+	Emails   vezechat.EmailService    // optional
+	Answers  vezechat.AnswerService   // optional
 
 	Moderation vezechat.ModerationService // nil: not served
 	Classifier vezechat.ClassifierService // nil: not served
@@ -45,7 +47,7 @@ func Serve(b *bus.Bus, version string, workers int, of Services) (*bus.Server, e
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts), serveClassifier(s, of.Classifier), serveHooks(s, of.Hooks), serveOutgoing(s, of.Outgoing, of.HookWork), serveCommands(s, of.Commands))
+	err = errors.Join(serveRooms(s, of), serveTickets(s, of.Tickets), serveDesk(s, of.Desk), serveSupport(s, of.Support), serveKeys(s, of.Keys), serveContacts(s, of.Contacts), serveEmails(s, of.Emails), serveAnswers(s, of.Answers), serveClassifier(s, of.Classifier), serveHooks(s, of.Hooks), serveOutgoing(s, of.Outgoing, of.HookWork), serveCommands(s, of.Commands))
 	if of.Moderation != nil {
 		err = errors.Join(err, serveModeration(s, of.Moderation))
 	}

@@ -186,8 +186,16 @@ DELETE FROM agent_sessions WHERE expires_at < now() - interval '1 hour'`
 const deleteOldExclusions = `
 DELETE FROM routing_exclusions WHERE until < now() - interval '1 hour'`
 
-// Tidy forgets what is no longer needed: idempotency keys of a day ago, and who had
-// which ticket before them, was there, or was kept from a ticket, an hour ago.
+// deleteOldReceived leaves those with attachments, which are the ticket's.
+const deleteOldReceived = `
+DELETE FROM email_received r WHERE r.at < now() - interval '30 days' AND NOT EXISTS (SELECT FROM email_attachments a WHERE a.received = r.id)`
+
+const deleteOldEmails = `
+DELETE FROM emails WHERE done_at < now() - $1::interval`
+
+// Tidy forgets what is no longer needed: idempotency keys of a day ago, who had which
+// ticket before them, was there, or was kept from a ticket, an hour ago, and e-mails of
+// KeepEmails ago.
 func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
@@ -196,5 +204,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 	b.Queue(deleteOldPresence)
 	b.Queue(deleteOldSessions)
 	b.Queue(deleteOldExclusions)
+	b.Queue(deleteOldReceived)
+	b.Queue(deleteOldEmails, vezechat.KeepEmails)
 	return translate(s.pool.SendBatch(ctx, &b).Close())
 }

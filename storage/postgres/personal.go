@@ -65,6 +65,12 @@ func personalTables() []personal {
 		{table: "held_messages", columns: []string{"user_id", "by_user"}},
 		{table: "moderation_cases", columns: []string{"user_id", "claimed_by", "done_by"}},
 		{table: "guard_rules", columns: []string{"by_user"}},
+		{table: "emails", columns: []string{"user_id"}},
+		{table: "email_choices", columns: []string{"user_id"}},
+		{table: "email_received", columns: []string{"user_id"}},
+		{table: "email_attachments", columns: []string{"user_id"}},
+		{table: "email_dms", columns: []string{"user_id"}},
+		{table: "user_seen", columns: []string{"user_id"}},
 		{table: "audit_log", columns: []string{"actor_id", "user_id"}},
 	}
 }

@@ -90,6 +90,8 @@ var (
 	_ vezechat.OutgoingService = (*Store)(nil)
 	_ vezechat.HookWork        = (*Store)(nil)
 	_ vezechat.CommandService  = (*Store)(nil)
+	_ vezechat.EmailService    = (*Store)(nil)
+	_ vezechat.AnswerService   = (*Store)(nil)
 
 	_ vezechat.ModerationService = (*Store)(nil)
 )

@@ -46,6 +46,7 @@ var expireWith = []string{
 	`DELETE FROM message_reactions WHERE room_id = $1 AND message_id = ANY ($2::bigint[])`,
 	`DELETE FROM message_decisions WHERE room_id = $1 AND message_id = ANY ($2::bigint[])`,
 	`DELETE FROM reports WHERE room_id = $1 AND message_id = ANY ($2::bigint[])`,
+	`DELETE FROM email_attachments a USING email_received r WHERE r.id = a.received AND r.room_id = $1 AND r.message_id = ANY ($2::bigint[])`,
 	`UPDATE moderation_cases SET appeal = '', findings = '[]' WHERE room_id = $1 AND message_id = ANY ($2::bigint[])`,
 }
 
