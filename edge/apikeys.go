@@ -16,11 +16,11 @@ import (
 
 // Bounds of what is remembered of keys.
 const (
-	keyEvery   = 2 * time.Second  // how often storage is asked which of the keys in use are still good
-	keyAge     = 30 * time.Second // how long a key is good here while storage does not answer
-	keyIdle    = time.Minute      // a key that nobody uses is forgotten
-	keyRefused = 5 * time.Second  // how long a key that is not good is refused without a question
-	maxRefused = 1024             // of those
+	keyEvery   = 900 * time.Millisecond // how often storage is asked which of the keys in use are still good
+	keyAge     = 30 * time.Second       // how long a key is good here while storage does not answer
+	keyIdle    = time.Minute            // a key that nobody uses is forgotten
+	keyRefused = 5 * time.Second        // how long a key that is not good is refused without a question
+	maxRefused = 1024                   // of those
 	maxHeld    = 2 * vezechat.MaxKeys
 )
 
@@ -29,7 +29,7 @@ const (
 func keyMisses() Rate { return Rate{Every: 20 * time.Millisecond, Burst: 200} }
 
 // keyring knows the keys of games and bots that are used at this edge, and the sockets
-// that came by them. Each two seconds it tells storage of them, and ends what came by
+// that came by them. Every 0.9 s it tells storage of them, and ends what came by
 // those that are not good any more: nothing needs to be heard for it, so that nothing
 // can be lost.
 type keyring struct {

@@ -73,7 +73,7 @@ func newLiveWorld(t *testing.T) *liveWorld {
 }
 
 // starts runs a role until the test ends.
-func starts(t *testing.T, run func(context.Context, func()) error) {
+func starts(t testing.TB, run func(context.Context, func()) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})

@@ -32,11 +32,18 @@ type modWorld struct {
 	store *postgres.Store
 	pool  *pgxpool.Pool // to look at tables
 	deaf  bool          // edges hear no notices, as if all were lost
+	limit edge.Limits   // of people; those of a hub unless a test says otherwise
+	lossy bool          // edges hear no events either, and find them by themselves
 }
 
-func newModWorld(t *testing.T) *modWorld {
+// lossyHub is a hub to which no event gets by itself.
+type lossyHub struct{ *hub.Hub }
+
+func (lossyHub) Event(vezechat.RoomID, vezechat.Seq, vezechat.Seq, []byte) {}
+
+func newModWorld(t testing.TB) *modWorld {
 	t.Helper()
-	w := &modWorld{t: t, nats: natstest.Server(t)}
+	w := &modWorld{t: t, nats: natstest.Server(t), limit: edge.DefaultLimits()}
 	b := natstest.Bus(t, w.nats)
 	url := pgtest.URL(t)
 	var err error
@@ -48,6 +55,7 @@ func newModWorld(t *testing.T) *modWorld {
 	t.Cleanup(w.pool.Close)
 	s, err := svc.Serve(b, "1.0.0", 8, svc.Services{
 		Users: w.store, Rooms: w.store, Messages: w.store, Tickets: w.store, Desk: w.store, Support: w.store, Moderation: w.store,
+		Keys: w.store, Contacts: w.store,
 	})
 	must(t, err)
 	t.Cleanup(s.Close)
@@ -62,7 +70,7 @@ type modEdge struct {
 	bus  *bus.Bus
 }
 
-func (w *modWorld) edge(t *testing.T, name string) *modEdge {
+func (w *modWorld) edge(t testing.TB, name string) *modEdge {
 	t.Helper()
 	e := &modEdge{bus: natstest.Bus(t, w.nats)}
 	client := svc.NewClient(e.bus)
@@ -81,14 +89,19 @@ func (w *modWorld) edge(t *testing.T, name string) *modEdge {
 		})
 		c.Hub, c.Sanctions = sockets, sanctions
 		c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Moderation = client, client, client, client, client, client, client
+		c.Keys, c.Contacts = client, client
 		c.Poster = edge.NewPoster(edge.PosterConfig{
 			Log: e.bus, Rooms: client, Messages: client, Moderation: client, Sanctions: sanctions, Now: c.Now,
-			Registerer: prometheus.NewRegistry(), Limits: edge.DefaultLimits(),
+			Registerer: prometheus.NewRegistry(), Limits: w.limit,
 		})
 	})
 	world.clock.Add(time.Since(start))
 	e.deskWorld = &deskWorld{world: world, store: w.store}
-	live := e.bus.Live(sockets, 2, false)
+	var heard bus.LiveHandler = sockets
+	if w.lossy {
+		heard = lossyHub{sockets}
+	}
+	live := e.bus.Live(heard, 2, false)
 	sockets.Attach(live)
 	starts(t, func(ctx context.Context, ready func()) error { ready(); live.Run(ctx); return nil })
 	starts(t, sockets.Run)

@@ -17,7 +17,7 @@ import (
 )
 
 // serve runs the world's edge on a port of its own; stop ends it and waits.
-func (w *world) serve(t *testing.T) (base string, stop func() error) {
+func (w *world) serve(t testing.TB) (base string, stop func() error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
