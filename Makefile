@@ -20,7 +20,7 @@ GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vuln vet fmt bench bench-short microbench chaos mutations bench-desk desk-replay deps clean
+.PHONY: help run build test check lint vuln vet fmt bench bench-short microbench chaos mutations bench-desk desk-replay game-replay deps clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "; print "make TARGET, where TARGET is one of"} \
@@ -94,6 +94,15 @@ desk-replay: ## Play the support threads of FILE while routers and edges are kil
 	@test -n '$(FILE)' || { echo "make desk-replay FILE=tickets.jsonl: which threads?"; exit 1; }
 	@./deploy/deps.sh go postgres redis
 	CI=1 $(GO) test ./internal/chaos -run 'TestDeskReplay$$' -count=1 -v -timeout 15m -args -threads='$(abspath $(FILE))' -kill-routers=$(or $(KILL),5s) -deaths=$(or $(DEATHS),3) -agents=$(or $(AGENTS),24) -speed=$(or $(SPEED),0) $(if $(SEED),-seed=$(SEED))
+
+# A comma for the lists of flags.
+comma := ,
+space := $(subst ,, )
+
+game-replay: ## Publish the logs FILES of game servers while they, NATS, bridges and edges are killed, and compare each room with FILE.golden.jsonl; ROUNDS=12
+	@test -n '$(FILES)' || { echo 'make game-replay FILES="a.log b.log": which logs? each with its lines beside it in a.golden.jsonl'; exit 1; }
+	@./deploy/deps.sh go postgres redis
+	CI=1 $(GO) test ./internal/chaos -run 'TestGameReplay$$' -count=1 -v -timeout 15m -args -games='$(subst $(space),$(comma),$(strip $(abspath $(FILES))))' -rounds=$(or $(ROUNDS),12) $(if $(SEED),-seed=$(SEED))
 
 deps: ## Only bring what is missing on this machine
 	@./deploy/deps.sh go cc postgres redis chromium tools

@@ -43,8 +43,14 @@ type GamePlayer struct {
 	UserID UserID `json:"user_id,omitempty"`
 }
 
+// HeaderGameRepeated is a NATS header, of any value, that says of an event that it may
+// have been published before, more than a minute ago. The bridge then looks for its line
+// in what is stored, and does not rely on what the log remembers.
+const HeaderGameRepeated = "Veze-Repeated"
+
 // GameEvent is one thing that a game server says, as JSON at GameSubject. Nats-Msg-Id
-// makes it one line however often it is published, within two minutes.
+// makes it one line however often it is published, within two minutes; later too, with
+// HeaderGameRepeated.
 type GameEvent struct {
 	Type       GameEventType `json:"type"`
 	Players    []GamePlayer  `json:"players,omitempty"` // of match.opened
@@ -190,6 +196,8 @@ type GameRecord struct {
 	At      time.Time
 	Payload []byte
 	Trace   Trace
+
+	Repeated bool // HeaderGameRepeated
 }
 
 // GameReader hands out what game servers say. Implementations are safe for concurrent

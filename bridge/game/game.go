@@ -214,6 +214,7 @@ func (b *Bridge) bring(ctx context.Context, m match, r vezechat.GameRecord) erro
 	}
 	if err == nil {
 		b.metrics.events.WithLabelValues(string(e.Type)).Inc()
+		b.metrics.age.Observe(b.cfg.Clock().Sub(r.At).Seconds())
 	}
 	return err
 }
@@ -224,11 +225,11 @@ func closed(m match) error {
 
 // line appends a line to a match's room. The log knows what it has of the last two
 // minutes; what is older may have been appended by a bridge that died before it said
-// so, and is looked for.
+// so, or be a late repetition, and is looked for.
 func (b *Bridge) line(ctx context.Context, c vezechat.Caller, room vezechat.RoomID, e *vezechat.GameEvent, r vezechat.GameRecord) error {
 	text, flag := e.Line()
 	nonce := nonceOf(r)
-	if b.cfg.Clock().Sub(r.At) > logKnows {
+	if r.Repeated || b.cfg.Clock().Sub(r.At) > logKnows {
 		ref := vezechat.RoomRef{Caller: c, RoomID: room}
 		_, err := b.cfg.Messages.MessageByNonce(ctx, vezechat.NonceRef{RoomRef: ref, UserID: c.UserID, Nonce: nonce})
 		if vezechat.CodeOf(err) != vezechat.CodeNotFound {
@@ -371,6 +372,7 @@ func (b *Bridge) close(ctx context.Context, c vezechat.Caller, m match, at place
 type metrics struct {
 	events    *prometheus.CounterVec
 	strangers prometheus.Counter
+	age       prometheus.Histogram
 	retries   *prometheus.CounterVec
 }
 
@@ -383,9 +385,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Namespace: "vezechat", Subsystem: "game", Name: "strangers_total", Help: "Players of a match whom the hub does not know.",
 		}),
 	}
+	m.age = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "vezechat", Subsystem: "game", Name: "age_seconds", Help: "From when the stream had what a game server said until it was brought into its room.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+	})
 	m.retries = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "vezechat", Subsystem: "game", Name: "retries_total", Help: "Lines that waited, as something did not answer.",
 	}, []string{"part", "reason"})
-	reg.MustRegister(m.events, m.strangers, m.retries)
+	reg.MustRegister(m.events, m.strangers, m.age, m.retries)
 	return m
 }

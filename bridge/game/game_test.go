@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"vezeuniqverse.com/vezechat"
@@ -170,6 +171,58 @@ func TestBridge_OnceAndInOrder(t *testing.T) {
 		if !slices.Equal(lines, want[0]) {
 			t.Errorf("room %d: %v", room, lines)
 		}
+	}
+}
+
+// stored is what storage has: the message with a nonce, and nothing else.
+type stored struct {
+	vezechat.MessageService
+	nonce string
+}
+
+func (s stored) MessageByNonce(_ context.Context, q vezechat.NonceRef) (vezechat.Message, error) {
+	if q.Nonce != s.nonce {
+		return vezechat.Message{}, vezechat.Errorf(vezechat.CodeNotFound, "no such message")
+	}
+	return vezechat.Message{ID: 1}, nil
+}
+
+// The log knows what it has for two minutes. What is older, or says that it is repeated,
+// is looked for in what is stored, and is no line when it is there.
+func TestBridge_LateRepetitions(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		repeated bool
+		later    time.Duration
+		want     []string
+	}{
+		{"young", false, 0, []string{"known", "new"}},
+		{"said to be repeated", true, 0, []string{"new"}},
+		{"old", false, 2 * time.Minute, []string{"new"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.bridge(func(c *game.Config) {
+				c.Messages, c.Clock = stored{w, "known"}, func() time.Time { return time.Now().Add(tt.later) }
+			})
+			for _, id := range []string{"known", "new"} {
+				m := nats.NewMsg("veze.game.cs.m")
+				m.Data = []byte(`{"type":"notice","text":"` + id + `"}`)
+				m.Header.Set(nats.MsgIdHdr, id)
+				if tt.repeated {
+					m.Header.Set(vezechat.HeaderGameRepeated, "1")
+				}
+				if _, err := w.bus.JetStream().PublishMsg(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			until(t, "the new line", func() bool { return slices.Contains(w.lines()[1], "new") })
+			if got := w.lines()[1]; !slices.Equal(got, tt.want) {
+				t.Errorf("lines %q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

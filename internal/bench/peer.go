@@ -22,6 +22,9 @@ func runPeer(ctx context.Context, args []string, out io.Writer) error {
 	history := fs.Bool("history", false, "centrifuge: keep a history and let clients recover")
 	keys := fs.String("key", "", "directory of the issuer whose tokens centrifuge checks")
 	dir := fs.String("dir", "", "jetstream: directory of the log")
+	nats := fs.String("nats", "", "games: the hub's")
+	matches := fs.Int("matches", 1, "games: how many")
+	rate := fs.Float64("rate", 0, "games: lines a second")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -41,8 +44,10 @@ func runPeer(ctx context.Context, args []string, out io.Writer) error {
 		return peer.NATS(ctx, loopback, work.NATSToken, ready)
 	case "jetstream":
 		return peer.JetStream(ctx, *dir, ready)
+	case "games":
+		return peer.Games(ctx, *nats, *matches, *rate, ready)
 	}
-	return fmt.Errorf("no peer %q: want %s", fs.Arg(0), strings.Join([]string{"centrifuge", "nats", "raw", "jetstream"}, ", "))
+	return fmt.Errorf("no peer %q: want %s", fs.Arg(0), strings.Join([]string{"centrifuge", "nats", "raw", "jetstream", "games"}, ", "))
 }
 
 func listen(ctx context.Context, ready func(string), serve func(context.Context, net.Listener) error) error {

@@ -40,10 +40,14 @@ func (b *Bus) setupGames(ctx context.Context, replicas int) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: vezechat.BucketLease, Description: "who does what only one may", TTL: leaseFor, Storage: jetstream.MemoryStorage, Replicas: replicas,
-	})
+	_, err = b.js.CreateOrUpdateKeyValue(ctx, leases(replicas))
 	return err
+}
+
+func leases(replicas int) jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket: vezechat.BucketLease, Description: "who does what only one may", TTL: leaseFor, Storage: jetstream.MemoryStorage, Replicas: replicas,
+	}
 }
 
 // ReadGames hands out what game servers say, to one process at a time: the one that
@@ -77,6 +81,9 @@ var errLeased = errors.New("another process has it")
 // leased runs fn while this process has the lease of a name; fn's context ends with it.
 func (b *Bus) leased(ctx context.Context, name string, fn func(context.Context) error) error {
 	kv, err := b.js.KeyValue(ctx, vezechat.BucketLease)
+	if errors.Is(err, jetstream.ErrBucketNotFound) { // it was in the memory of a server that was restarted
+		kv, err = b.js.CreateOrUpdateKeyValue(ctx, leases(1))
+	}
 	if err != nil {
 		return err
 	}
@@ -149,11 +156,29 @@ func (b *Bus) readGames(ctx context.Context, limit int, fn func(context.Context,
 		if err != nil {
 			return err
 		}
-		if err := takeGames(ctx, msgs, fn); err != nil {
+		if len(msgs) == 0 {
+			err = noneOpen(ctx, cons)
+		} else {
+			err = takeGames(ctx, msgs, fn)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// noneOpen fails when something was handed out that this reader does not have: its
+// acknowledgement was lost, and nobody would see it again for gameAckWait.
+func noneOpen(ctx context.Context, cons jetstream.Consumer) error {
+	info, err := cons.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.NumAckPending > 0 {
+		return fmt.Errorf("%d records were handed out and not acknowledged", info.NumAckPending)
+	}
+	return nil
 }
 
 // fetchGames waits for the first message, a while, and takes what there is besides.
@@ -188,10 +213,8 @@ func takeGames(ctx context.Context, msgs []jetstream.Msg, fn func(context.Contex
 		}
 		run = append(run, vezechat.GameRecord{
 			Subject: m.Subject(), Seq: vezechat.Seq(meta.Sequence.Stream), At: meta.Timestamp, ID: m.Headers().Get(nats.MsgIdHdr), Payload: m.Data(), Trace: traceOf(m.Headers()),
+			Repeated: m.Headers().Get(vezechat.HeaderGameRepeated) != "",
 		})
-	}
-	if len(run) == 0 {
-		return nil
 	}
 	if err := fn(ctx, run); err != nil {
 		return err

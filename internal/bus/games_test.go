@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/bus"
@@ -86,5 +89,77 @@ func TestReadGames_OneAfterTheOther(t *testing.T) {
 	}
 	if len(ids) != 12 || !slices.IsSorted(by) || by[11] != 2 {
 		t.Errorf("%v were read by %v", ids, by)
+	}
+}
+
+// A NATS server that was restarted has forgotten the leases, and what games say is read
+// all the same: what came before, and what comes after.
+func TestReadGames_OutlastsTheServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	srv := startAt(t, dir, "127.0.0.1:0")
+	addr := strings.TrimPrefix(srv.ClientURL(), "nats://")
+	b := connect(t, srv.ClientURL())
+	if err := b.Setup(t.Context(), bus.Streams{}); err != nil {
+		t.Fatal(err)
+	}
+	k := &taken{}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { _ = k.read(ctx, b, 1) })
+	say := func(id string) {
+		t.Helper()
+		until(t, func() bool {
+			_, err := b.Append(t.Context(), vezechat.Entry{Subject: "veze.game.cs.m1", ID: id, Payload: []byte(`{}`)})
+			return err == nil
+		})
+	}
+	say("before")
+	until(t, func() bool { ids, _ := k.got(); return len(ids) == 1 })
+	srv.Shutdown()
+	srv = startAt(t, dir, addr)
+	defer srv.Shutdown()
+	say("after")
+	until(t, func() bool { ids, _ := k.got(); return slices.Contains(ids, "after") })
+}
+
+// What was handed out and is acknowledged by nobody, as the acknowledgement was lost, is
+// handed out again within seconds, and not an hour later.
+func TestReadGames_LostAcknowledgements(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	busy, free := make(chan struct{}), make(chan struct{})
+	first := sync.OnceFunc(func() { close(busy); <-free })
+	k := &taken{fail: func(int, []vezechat.GameRecord) error { first(); return nil }}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() { _ = k.read(ctx, b, 1) })
+	say := func(id string) {
+		if _, err := b.Append(t.Context(), vezechat.Entry{Subject: "veze.game.cs.m1", ID: id, Payload: []byte(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("0")
+	<-busy
+	say("1")
+	cons, err := b.JetStream().Consumer(t.Context(), vezechat.StreamGame, "bridge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := cons.Fetch(1, jetstream.FetchMaxWait(5*time.Second)) // as the reader would, and then nobody acknowledges it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, ok := <-batch.Messages(); !ok || m.Headers().Get("Nats-Msg-Id") != "1" {
+		t.Fatalf("nothing could be taken away: %v", batch.Error())
+	}
+	close(free)
+	until(t, func() bool { ids, _ := k.got(); return slices.Contains(ids, "1") })
+	if ids, _ := k.got(); !slices.Equal(ids, []string{"0", "1"}) {
+		t.Errorf("%v were read", ids)
 	}
 }

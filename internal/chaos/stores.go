@@ -146,7 +146,7 @@ func (w *world) logEnd(ctx context.Context) (last uint64, err error) {
 }
 
 func (w *world) withStream(ctx context.Context, name string, fn func(context.Context, jetstream.Stream) error) error {
-	nc, err := nats.Connect("nats://"+w.natsAddr, nats.Timeout(2*time.Second), nats.NoReconnect())
+	nc, err := nats.Connect(w.natsURL(), nats.Timeout(2*time.Second), nats.NoReconnect())
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type world struct {
 
 	nats     *part
 	natsAddr string
+	natsUser string // name:password@, for those who must say who they are
 	taps     []*tap // one for each edge, then one for each storage
 	postgres *store
 	pgURL    string
@@ -232,6 +233,9 @@ func (w *world) layRoles(ctx context.Context) error {
 	}
 	return nil
 }
+
+// natsURL is where the hub's parts and the judge connect.
+func (w *world) natsURL() string { return "nats://" + w.natsUser + w.natsAddr }
 
 func (w *world) layRole(ctx context.Context, role string, i int, env ...string) (url string, err error) {
 	port, err := w.ports.take(ctx)

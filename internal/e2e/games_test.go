@@ -84,6 +84,40 @@ func (h *hub) roomNamed(t *testing.T, handle, name string) (id vezechat.RoomID, 
 	return 0, false
 }
 
+// A game's user publishes what its game says with the password alone, and is told when it
+// tries another game; nobody connects without one, and the hub's own parts still do.
+func TestGames_Users(t *testing.T) {
+	t.Parallel()
+	h := own(t, hubOptions{env: []string{"GAME_USERS=cs16:the-secret,tf2:another"}})
+	at := strings.TrimPrefix(h.file(t).NatsURL, "nats://")
+	if nc, err := nats.Connect("nats://" + at); err == nil {
+		nc.Close()
+		t.Error("NATS lets anybody in")
+	}
+	log := filepath.Join(h.dir, "server.log")
+	if err := os.WriteFile(log, []byte("L 08/05/2013 - 20:50:50: \"Ann<2><S><CT>\" killed \"Bob<3><S><T>\" with \"usp\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	as := func(user, game string) result {
+		return vezechatIn(t, h.dir, []string{"GAME_NATS_URL=nats://" + user + "@" + at}, "killfeed", "--game", game, "--match", "m1", log)
+	}
+	if r := as("cs16:the-secret", "cs16"); r.status != 0 || !strings.Contains(r.out, "1 published") {
+		t.Errorf("its own game: %+v", r)
+	}
+	if r := as("cs16:the-secret", "tf2"); r.status != 1 || !strings.Contains(r.err, "may not publish to veze.game.tf2.m1") {
+		t.Errorf("another game: %+v", r)
+	}
+	if r := as("cs16:another", "cs16"); r.status != 1 || !strings.Contains(r.err, "uthorization") {
+		t.Errorf("a wrong password: %+v", r)
+	}
+	eventually(t, "the line is stored, and the other game has no room", func() bool {
+		return h.query(t, "SELECT string_agg(r.name || ': ' || m.text, ', ') FROM messages m JOIN rooms r ON r.id = m.room_id WHERE r.kind = 'party'") == "cs16/m1: Ann killed Bob with usp"
+	})
+	if n := h.query(t, "SELECT count(*) FROM rooms WHERE name LIKE 'tf2/%'"); n != "0" {
+		t.Errorf("%s rooms of the other game", n)
+	}
+}
+
 // A match has a room for its players; what its server says are lines there, once and in
 // order, and at the end the room is archived. A log that is published by the command
 // goes the same way.

@@ -8,36 +8,39 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// gameAccount is the account of game servers: what happens in it does not reach the
-// hub's, but for what the hub imports.
-const gameAccount = "GAME"
+// accountOf is the account of a game's servers. What happens in it reaches neither the
+// hub's, but for what the hub imports, nor another game's.
+func accountOf(game string) string { return "GAME-" + game }
 
 // hubUser is who the hub itself is, when others must say who they are.
 const hubUser = "hub"
 
-// login gives a server users: the hub with a password of this run, and game servers in
-// an account of their own, each of which may publish to its own subjects alone. A reply
+// login gives a server users: the hub with a password of this run, and each game in an
+// account of its own, from which it may publish to its own subjects alone. A reply
 // subject of theirs is one of that account, so an answer to it cannot be published into
-// the hub's (which permissions on subjects would not stop).
+// the hub's or another game's (which permissions on subjects would not stop).
 func (o Options) login(opts *server.Options) (password string) {
 	if len(o.Games) == 0 {
 		return ""
 	}
-	games := server.NewAccount(gameAccount)
-	opts.Accounts = []*server.Account{games}
 	password = rand.Text()
 	opts.Users = []*server.User{{Username: hubUser, Password: password}}
 	for game, secret := range o.Games {
+		account := server.NewAccount(accountOf(game))
+		opts.Accounts = append(opts.Accounts, account)
 		opts.Users = append(opts.Users, &server.User{
-			Username: game, Password: secret, Account: games,
+			Username: game, Password: secret, Account: account,
 			Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: []string{o.GameSubjects + "." + game + ".*"}},
+				Publish:   &server.SubjectPermission{Allow: []string{o.subjectsOf(game)}},
 				Subscribe: &server.SubjectPermission{Allow: []string{GameInbox(game) + ".>"}},
 			},
 		})
 	}
 	return password
 }
+
+// subjectsOf is what a game may publish to: one for each of its matches.
+func (o Options) subjectsOf(game string) string { return o.GameSubjects + "." + game + ".*" }
 
 // GameInbox is where a game's user may hear answers: nats.CustomInboxPrefix.
 func GameInbox(game string) string { return "_INBOX_" + game }
@@ -52,16 +55,18 @@ func (s *Server) letGamesIn(o Options) error {
 	if err := hub.EnableJetStream(nil, nil); err != nil {
 		return fmt.Errorf("nats server: %w", err)
 	}
-	games, err := s.ns.LookupAccount(gameAccount)
-	if err != nil {
-		return fmt.Errorf("nats server: %w", err)
-	}
-	subjects := o.GameSubjects + ".*.*"
-	if err := hub.AddServiceExport(subjects, []*server.Account{games}); err != nil {
-		return fmt.Errorf("nats server: %w", err)
-	}
-	if err := games.AddServiceImport(hub, subjects, subjects); err != nil {
-		return fmt.Errorf("nats server: %w", err)
+	for game := range o.Games {
+		account, err := s.ns.LookupAccount(accountOf(game))
+		if err != nil {
+			return fmt.Errorf("nats server: %w", err)
+		}
+		subjects := o.subjectsOf(game)
+		if err := hub.AddServiceExport(subjects, []*server.Account{account}); err != nil {
+			return fmt.Errorf("nats server: %w", err)
+		}
+		if err := account.AddServiceImport(hub, subjects, subjects); err != nil {
+			return fmt.Errorf("nats server: %w", err)
+		}
 	}
 	return nil
 }

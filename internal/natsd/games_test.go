@@ -2,6 +2,7 @@ package natsd_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"testing"
 	"time"
@@ -28,93 +29,248 @@ func login(t *testing.T, s *natsd.Server, user, password string) (*nats.Conn, er
 	return nc, err
 }
 
-// A game's user may say what its game says, and gets the stream's answer; everything
-// else that it tries lands nowhere.
-func TestGames_OnlyTheirOwn(t *testing.T) {
-	t.Parallel()
-	o := natsd.Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Games: map[string]string{"cs": "one", "tf": "two"}, GameSubjects: "veze.game"}
-	start := func() (*natsd.Server, jetstream.JetStream, *nats.Conn) {
-		s, err := natsd.Start(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hub, err := nats.Connect(s.URL(), nats.InProcessServer(s.InProcess()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		js, err := jetstream.New(hub)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s, js, hub
-	}
-	s, js, hub := start()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+// gameWorld is a server with two games, and the hub at it.
+type gameWorld struct {
+	t   *testing.T
+	o   natsd.Options
+	s   *natsd.Server
+	hub *nats.Conn
+	js  jetstream.JetStream
+}
+
+func newGameWorld(t *testing.T) *gameWorld {
+	t.Helper()
+	w := &gameWorld{t: t, o: natsd.Options{
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Games: map[string]string{"cs": "one", "tf": "two"}, GameSubjects: "veze.game",
+	}}
+	w.start()
 	for _, c := range []jetstream.StreamConfig{{Name: "GAME", Subjects: []string{"veze.game.*.*"}}, {Name: "CHAT", Subjects: []string{"veze.room.*"}}} {
-		if _, err := js.CreateStream(ctx, c); err != nil {
+		if _, err := w.js.CreateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, who := range [][2]string{{"", ""}, {"cs", "two"}, {"hub", "one"}, {"nobody", "one"}} {
-		if _, err := login(t, s, who[0], who[1]); err == nil {
+	return w
+}
+
+func (w *gameWorld) start() {
+	w.t.Helper()
+	w.s = start(w.t, w.o)
+	var err error
+	if w.hub, err = nats.Connect(w.s.URL(), nats.InProcessServer(w.s.InProcess())); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(w.hub.Close)
+	if w.js, err = jetstream.New(w.hub); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *gameWorld) login(game, password string) *nats.Conn {
+	w.t.Helper()
+	nc, err := login(w.t, w.s, game, password)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return nc
+}
+
+// holds counts what a stream was ever given.
+func (w *gameWorld) holds(stream string) uint64 {
+	w.t.Helper()
+	st, err := w.js.Stream(w.t.Context(), stream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return st.CachedInfo().State.LastSeq
+}
+
+// said publishes what a game may, and returns when the stream has it: all that the same
+// connection sent before was dealt with then.
+func (w *gameWorld) said(nc *nats.Conn, subject, id string) *jetstream.PubAck {
+	w.t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ack, err := js.Publish(w.t.Context(), subject, []byte("{}"), jetstream.WithMsgID(id))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ack
+}
+
+// Nobody gets in without the password of a game, and what a game said is there again
+// after a restart, when the hub has another password.
+func TestGames_SignIn(t *testing.T) {
+	t.Parallel()
+	w := newGameWorld(t)
+	for _, who := range [][2]string{{"", ""}, {"cs", "two"}, {"cs", ""}, {"hub", "one"}, {"nobody", "one"}} {
+		if _, err := login(t, w.s, who[0], who[1]); err == nil {
 			t.Errorf("%v got in", who)
 		}
 	}
-	cs, err := login(t, s, "cs", "one")
+	cs := w.login("cs", "one")
+	for i := range 2 { // the same twice is once
+		if ack := w.said(cs, "veze.game.cs.m1", "1"); ack.Sequence != 1 || ack.Duplicate != (i > 0) {
+			t.Fatalf("its own: %+v", ack)
+		}
+	}
+	before := w.s.URL()
+	w.hub.Close()
+	w.s.Shutdown()
+	w.start()
+	if n := w.holds("GAME"); n != 1 {
+		t.Errorf("%d records of games after a restart", n)
+	}
+	if u, _ := url.Parse(before); u.User.String() == mustUser(t, w.s.URL()) {
+		t.Error("the hub's password outlives a restart")
+	}
+}
+
+func mustUser(t *testing.T, at string) string {
+	t.Helper()
+	u, err := url.Parse(at)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return u.User.String()
+}
+
+// A game's user says what its own game says, and all else that it publishes lands
+// nowhere: not at another game, not in a room, not at a service, not at JetStream.
+func TestGames_PublishOnlyTheirOwn(t *testing.T) {
+	t.Parallel()
+	w := newGameWorld(t)
+	heard := make(chan *nats.Msg, 64)
+	if _, err := w.hub.ChanSubscribe(">", heard); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.hub.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	cs := w.login("cs", "one")
+	refused := []string{
+		"veze.game.tf.m1", "veze.game.cs", "veze.game.cs.m1.x", "veze.room.1", "veze.live.room.1", "veze.svc.user.get", "veze.dlq.game.game.cs.m1",
+		"$JS.API.STREAM.DELETE.CHAT", "$JS.API.STREAM.INFO.GAME", "$JS.API.INFO", "$JS.ACK.GAME.bridge.1.1.1.1.1", "$KV.VEZE_LEASE.bridge.game", "$SYS.REQ.SERVER.PING", "_INBOX_cs.x",
+	}
+	for _, subject := range refused {
+		if err := cs.Publish(subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		if err := cs.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cs.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("%s: the server says %v", subject, err)
+		}
+	}
+	traced := nats.NewMsg("veze.game.cs.m1") // the server would tell there what became of it
+	traced.Header.Set("Nats-Trace-Dest", "veze.room.1")
+	if err := cs.PublishMsg(traced); err != nil {
+		t.Fatal(err)
+	}
+	w.said(cs, "veze.game.cs.m1", "last")
+	if n := w.holds("CHAT"); n != 0 {
+		t.Errorf("%d records in the log", n)
+	}
+	for len(heard) > 0 {
+		m := <-heard
+		for _, subject := range refused {
+			if m.Subject == subject && m.Subject[0] != '$' { // the hub's own requests of JetStream are heard, too
+				t.Errorf("the hub heard %s", m.Subject)
+			}
+		}
+		if m.Subject == "veze.room.1" {
+			t.Errorf("what became of a message was told to a room: %s", m.Data)
+		}
+	}
+	if n := w.holds("GAME"); n > 2 {
+		t.Errorf("%d records of games, want its own alone", n)
+	}
+}
+
+// What the stream answers goes to the reply subject in the game's own account: nobody
+// else hears it, whatever subject that is.
+func TestGames_ForgedReply(t *testing.T) {
+	t.Parallel()
+	w := newGameWorld(t)
+	heard := make(chan *nats.Msg, 64)
+	forged := []string{"veze.room.1", "veze.svc.user.get", "veze.game.tf.m1", "veze.live.room.1", "_INBOX_tf.x", "_INBOX.hub", "$JS.API.STREAM.DELETE.CHAT", "$JS.ACK.GAME.bridge.1.1.1.1.1"}
+	for _, subject := range forged {
+		if _, err := w.hub.ChanSubscribe(subject, heard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tf := w.login("tf", "two")
+	if _, err := tf.ChanSubscribe("_INBOX_tf.>", heard); err != nil {
+		t.Fatal(err)
+	}
+	for _, nc := range []*nats.Conn{w.hub, tf} {
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cs := w.login("cs", "one")
+	for _, subject := range forged {
+		if err := cs.PublishRequest("veze.game.cs.m1", subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.said(cs, "veze.game.cs.m1", "last")
+	for _, nc := range []*nats.Conn{w.hub, tf} {
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(heard) > 0 {
+		m := <-heard
+		t.Errorf("%s heard %s, and %d more", m.Subject, m.Data, len(heard))
+	}
+	if n := w.holds("CHAT"); n != 0 {
+		t.Errorf("%d records in the log", n)
+	}
+	if n, most := w.holds("GAME"), uint64(len(forged)+1); n == 0 || n > most {
+		t.Errorf("%d records of games, at most %d were said", n, most)
+	}
+}
+
+// A game's user hears nothing but answers to itself.
+func TestGames_HearNothing(t *testing.T) {
+	t.Parallel()
+	w := newGameWorld(t)
+	cs := w.login("cs", "one")
+	heard := make(chan *nats.Msg, 64)
+	for _, subject := range []string{">", "veze.>", "veze.live.room.*", "veze.game.tf.*", "veze.game.cs.*", "_INBOX.>", "_INBOX_tf.>", "$JS.>", "$SYS.>", "_R_.>"} {
+		if _, err := cs.ChanSubscribe(subject, heard); err != nil {
+			t.Fatal(err)
+		}
+		if err := cs.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cs.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("%s: the server says %v", subject, err)
+		}
+	}
+	for _, subject := range []string{"veze.live.room.1", "veze.room.1", "veze.game.cs.m1", "_INBOX_cs.x"} {
+		if err := w.hub.Publish(subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.said(w.login("tf", "two"), "veze.game.tf.m1", "1")
+	if err := w.hub.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	w.said(cs, "veze.game.cs.m1", "1") // its answer comes behind whatever it was sent before
+	if len(heard) > 0 {
+		t.Errorf("it heard %s, and %d more", (<-heard).Subject, len(heard))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
 	game, err := jetstream.New(cs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 { // the same twice is once
-		ack, err := game.Publish(ctx, "veze.game.cs.m1", []byte("{}"), jetstream.WithMsgID("1"))
-		if err != nil || ack.Sequence != 1 || ack.Duplicate != (i > 0) {
-			t.Fatalf("its own: %+v, %v", ack, err)
-		}
-	}
-	heard := make(chan *nats.Msg, 8)
-	if _, err := hub.ChanSubscribe("veze.room.*", heard); err != nil {
-		t.Fatal(err)
-	}
-	for _, subject := range []string{"veze.game.tf.m1", "veze.game.cs", "veze.game.cs.m1.x", "veze.room.1", "veze.svc.user.get", "$JS.API.STREAM.DELETE.CHAT"} {
-		if err := cs.Publish(subject, []byte("{}")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := cs.PublishRequest("veze.game.cs.m1", "veze.room.1", []byte("{}")); err != nil { // the answer would be published there
-		t.Fatal(err)
-	}
-	if _, err := cs.SubscribeSync("veze.>"); err != nil {
-		t.Fatal(err)
-	}
-	if err := cs.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	count := func(name string) uint64 {
-		st, err := js.Stream(ctx, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return st.CachedInfo().State.LastSeq
-	}
-	for count("GAME") < 2 {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if n := count("GAME"); n != 2 {
-		t.Errorf("%d records of games, want its own two", n)
-	}
-	if n := count("CHAT"); n != 0 || len(heard) > 0 {
-		t.Errorf("%d records in the log, %d heard", n, len(heard))
-	}
-	hub.Close()
-	s.Shutdown()
-	s, js, hub = start() // what there was is there again, with a new password
-	defer s.Shutdown()
-	defer hub.Close()
-	if n := count("GAME"); n != 2 {
-		t.Errorf("%d records of games after a restart", n)
+	if _, err := game.AccountInfo(ctx); err == nil {
+		t.Error("JetStream answers a game")
 	}
 }

@@ -111,7 +111,8 @@ func (w *World) startForm(ctx context.Context, s *server, dir, db string) error 
 			return err
 		}
 		s.procs = append([]*proc.Process{edge}, s.procs...)
-		return w.startStorage(ctx, s, dir, log.Ready, db)
+		s.nats = log.Ready
+		return w.startStorage(ctx, s, dir, s.nats, db)
 	case FormEdge:
 		edge, err := w.serve(ctx, w.ServerCore, dir, "edge", "--nats-listen", "127.0.0.1:0")
 		if err != nil {
@@ -122,7 +123,8 @@ func (w *World) startForm(ctx context.Context, s *server, dir, db string) error 
 		if err != nil {
 			return err
 		}
-		return w.startStorage(ctx, s, dir, strings.TrimSpace(string(nats)), db)
+		s.nats = strings.TrimSpace(string(nats))
+		return w.startStorage(ctx, s, dir, s.nats, db)
 	}
 	return fmt.Errorf("the hub has no form %q", w.Form)
 }

@@ -184,6 +184,7 @@ type server struct {
 	addr  string
 	proto load.Protocol
 	rooms []string
+	nats  string          // of a hub, where its form has one
 	procs []*proc.Process // that are measured
 	rest  *proc.Process   // the hub's storage, elsewhere; nil: none
 	stop  func()
