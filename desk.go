@@ -211,6 +211,18 @@ type Why struct {
 	Verdicts []Verdict `json:"verdicts,omitempty"`    // of a queued one, on each agent of its queue and of the overflow queue
 }
 
+// TicketsRef names tickets on behalf of a caller.
+type TicketsRef struct {
+	Caller Caller     `json:"caller"`
+	IDs    []TicketID `json:"ids"`
+}
+
+// TicketClock is a clock, and whose it is.
+type TicketClock struct {
+	TicketID TicketID `json:"ticket_id"`
+	Clock    Clock    `json:"clock"`
+}
+
 // QueuePlace is how long somebody has to wait, as far as it can be told.
 type QueuePlace struct {
 	State    ItemState `json:"state"`
@@ -218,7 +230,7 @@ type QueuePlace struct {
 	Position int       `json:"position,omitempty"` // 1: next
 	Soon     int       `json:"soon,omitempty"`     // seconds, half of those at this position waited no longer
 	Late     int       `json:"late,omitempty"`     // seconds, four in five; both 0: too little is known
-	Nobody   bool      `json:"nobody,omitempty"`   // nobody is there who could take it: no telling how long
+	Nobody   bool      `json:"nobody,omitempty"`   // nobody is there who could take it, now or when its queue asks less: no telling how long
 }
 
 // QueueBoard is a queue as its supervisor sees it.
@@ -233,8 +245,9 @@ type QueueBoard struct {
 	Missed   int       `json:"missed"`         // offers passed in the last 24 hours
 	Soon     int       `json:"soon,omitempty"` // for who comes now, as in QueuePlace
 	Late     int       `json:"late,omitempty"`
-	Met      int       `json:"met"`      // clocks with a target that ended in the last 24 hours in time
-	Breached int       `json:"breached"` // and those that ended or run too late
+	Nobody   bool      `json:"nobody,omitempty"` // likewise
+	Met      int       `json:"met"`              // clocks with a target that ended in the last 24 hours in time
+	Breached int       `json:"breached"`         // and those that ended or run too late
 }
 
 // Board is the desk as its supervisor sees it.
@@ -325,14 +338,16 @@ type DeskService interface {
 	Queues(ctx context.Context, c Caller) ([]Queue, error)
 	// PutQueue makes or changes a queue.
 	PutQueue(ctx context.Context, r PutQueue) (Queue, error)
-	// DeleteQueue takes a queue away that no ticket was ever in.
+	// DeleteQueue takes a queue away that no ticket is in, nor was offered or taken from,
+	// that no queue flows over into, and that has no macros.
 	DeleteQueue(ctx context.Context, r SettingRef) error
 
 	// Agents lists the agents by handle, with what they have to do.
 	Agents(ctx context.Context, c Caller) ([]Agent, error)
 	// Agent returns one agent.
 	Agent(ctx context.Context, q AgentRef) (Agent, error)
-	// PutAgent makes somebody an agent, or changes one.
+	// PutAgent makes somebody an agent, or changes one. What is offered to who may not
+	// have it any more is withdrawn.
 	PutAgent(ctx context.Context, r PutAgent) (Agent, error)
 	// SetAgentStatus is the caller's own status: online, away, busy or offline. What
 	// is offered to who is not online any more is withdrawn; who is offline loses
@@ -345,7 +360,8 @@ type DeskService interface {
 	// Offers lists what is offered to the caller.
 	Offers(ctx context.Context, c Caller) ([]Offer, error)
 	// AnswerOffer accepts or declines an offer of the caller, and returns the
-	// ticket. Accepting twice is harmless. CodeConflict: it is not pending any more.
+	// ticket. Accepting twice is harmless. CodeConflict: it is not pending any
+	// more, or the caller lost what they need to have the ticket: reply, place or skill.
 	AnswerOffer(ctx context.Context, r AnswerOffer) (Ticket, error)
 	// WhyTicket tells the desk why a ticket has no agent.
 	WhyTicket(ctx context.Context, q TicketRef) (Why, error)
@@ -353,6 +369,9 @@ type DeskService interface {
 	TicketPlace(ctx context.Context, q TicketRef) (QueuePlace, error)
 	// TicketClocks lists a ticket's clocks, for the desk.
 	TicketClocks(ctx context.Context, q TicketRef) ([]Clock, error)
+	// NextClocks returns of each of some tickets, at most MaxPage, the running clock that
+	// is due next, if there is one, for the desk.
+	NextClocks(ctx context.Context, q TicketsRef) ([]TicketClock, error)
 	// Board is the desk as a whole, for the desk.
 	Board(ctx context.Context, c Caller) (Board, error)
 	// DeskEvents returns the events of tickets and agents after a place, oldest

@@ -2,6 +2,7 @@ package vezechat
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -170,6 +171,9 @@ func (m *Macro) Validate() error {
 	if strings.TrimSpace(m.Text) == "" && len(m.Actions) == 0 {
 		return Errorf(CodeBadRequest, "a macro has a text, or does something")
 	}
+	if err := checkPlaceholders(m.Text); err != nil {
+		return err
+	}
 	return CheckActions(m.Actions)
 }
 
@@ -198,13 +202,27 @@ type Applied struct {
 	Text   string `json:"text,omitempty"`
 }
 
+// placeholders are what canned replies may have.
+var placeholders = [...]string{"{{requester.handle}}", "{{agent.handle}}", "{{ticket.id}}", "{{ticket.subject}}"}
+
+var placeholder = regexp.MustCompile(`\{\{[^{}\n]*\}\}`)
+
+// checkPlaceholders returns nil when FillIn fills in all that a text has in double braces.
+func checkPlaceholders(text string) error {
+	for _, p := range placeholder.FindAllString(text, -1) {
+		if !slices.Contains(placeholders[:], p) {
+			return Errorf(CodeBadRequest, "text: unknown placeholder %s: want %s", Clip(p, 64), strings.Join(placeholders[:], ", "))
+		}
+	}
+	return nil
+}
+
 // FillIn returns a canned reply with its placeholders filled in:
 // {{requester.handle}}, {{agent.handle}}, {{ticket.id}}, {{ticket.subject}}. What
-// is put in is not looked at again, and unknown placeholders stay as they are.
+// is put in is not looked at again, and what is no placeholder stays as it is.
 func FillIn(text string, t *Ticket, agent string) string {
 	return strings.NewReplacer(
-		"{{requester.handle}}", t.RequesterHandle, "{{agent.handle}}", agent,
-		"{{ticket.id}}", t.ID.String(), "{{ticket.subject}}", t.Subject,
+		placeholders[0], t.RequesterHandle, placeholders[1], agent, placeholders[2], t.ID.String(), placeholders[3], t.Subject,
 	).Replace(text)
 }
 
@@ -253,7 +271,7 @@ func (f *TicketField) Validate() error {
 			return Errorf(CodeBadRequest, "options: 1 to %d", MaxOptions)
 		}
 	default:
-		return Errorf(CodeBadRequest, "unknown type %q", Clip(string(f.Type), 32))
+		return Errorf(CodeBadRequest, "type: unknown type %q: want text, number, bool, date or choice", Clip(string(f.Type), 32))
 	}
 	for i, o := range f.Options {
 		if o == "" || utf8.RuneCountInString(o) > 80 || !utf8.ValidString(o) || strings.ContainsRune(o, 0) || slices.Contains(f.Options[:i], o) {

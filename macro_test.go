@@ -72,6 +72,24 @@ func TestFillIn(t *testing.T) {
 	}
 }
 
+// A placeholder that nothing is put in for is refused, with those that there are.
+func TestMacro_Placeholders(t *testing.T) {
+	t.Parallel()
+	for text, bad := range map[string]string{
+		"Hi {{requester.handle}}, {{agent.handle}}: {{ticket.id}} {{ticket.subject}}": "",
+		"{{ and }} and {}":              "",
+		"Hi {{requester.nope}}":         "{{requester.nope}}",
+		"{{ticket.id}} {{ ticket.id }}": "{{ ticket.id }}",
+		"{{}}":                          "{{}}",
+	} {
+		m := vezechat.Macro{Name: "m", Text: text}
+		err := m.Validate()
+		if bad == "" && err != nil || bad != "" && (vezechat.CodeOf(err) != vezechat.CodeBadRequest || !strings.Contains(err.Error(), "unknown placeholder "+bad+": want {{requester.handle}}, ")) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestTicketAction_Validate(t *testing.T) {
 	t.Parallel()
 	for name, a := range map[string]vezechat.TicketAction{

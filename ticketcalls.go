@@ -10,6 +10,7 @@ const (
 	MaxWhy      = 500      // characters of a reason
 	MaxCustom   = 16 << 10 // bytes of what a ticket has besides
 	MaxLinks    = 100
+	MaxPeople   = 100 // who see one ticket, as tickets of theirs were merged into it
 	AttendFor   = 25 * time.Second
 	MaxWakeDays = 366 // how far ahead a ticket may be put aside
 )
@@ -117,8 +118,8 @@ type MergeTicket struct {
 	TicketRef
 	Into TicketID `json:"into"`
 
-	// Share allows that the two are of different people: the requester of the one
-	// that is closed sees the other's public room from then on.
+	// Share allows that not the same people see the two: all who see the one that is
+	// closed see the other's public room from then on.
 	Share bool `json:"share,omitempty"`
 }
 
@@ -146,7 +147,8 @@ const (
 	LinkRelated   LinkKind = "related"
 	LinkBlocks    LinkKind = "blocks"
 	LinkDuplicate LinkKind = "duplicate_of"
-	LinkSplit     LinkKind = "split_from" // made by splitting
+	LinkSplit     LinkKind = "split_from"  // made by splitting
+	LinkMerged    LinkKind = "merged_into" // made by merging
 )
 
 // TicketLink is a link from one ticket to another.

@@ -85,6 +85,9 @@ type Ticket struct {
 	ExpireAt     time.Time   `json:"expire_at,omitzero"` // solved, and closed then
 	SilentAt     time.Time   `json:"silent_at,omitzero"` // a live chat: weighs less from then on
 
+	// How its requester liked it: of one ticket that is asked for, for the desk.
+	Rating *Rating `json:"rating,omitempty"`
+
 	// How people are called; services fill it in, and changes ignore it.
 	RequesterHandle string `json:"requester,omitempty"`
 	AssigneeHandle  string `json:"assignee,omitempty"`
@@ -94,6 +97,13 @@ type Ticket struct {
 	Guest      bool   `json:"guest,omitempty"`
 	GuestName  string `json:"guest_name,omitempty"`
 	GuestEmail string `json:"guest_email,omitempty"`
+}
+
+// Rating is how a requester liked it.
+type Rating struct {
+	Score   int       `json:"score"` // 1 to 5
+	Comment string    `json:"comment,omitempty"`
+	At      time.Time `json:"at"`
 }
 
 // CustomJSON is what a ticket has besides what every ticket has: an object of the
@@ -106,7 +116,7 @@ func (t Ticket) ForRequester() Ticket {
 	if t.Status == StatusOnHold {
 		t.Status = StatusOpen
 	}
-	t.NotesRoom, t.Tags, t.Custom, t.Needs, t.WakeAt, t.SilentAt = 0, nil, nil, nil, time.Time{}, time.Time{}
+	t.NotesRoom, t.Tags, t.Custom, t.Needs, t.WakeAt, t.SilentAt, t.Rating = 0, nil, nil, nil, time.Time{}, time.Time{}, nil
 	if t.SolvedBy != t.Requester {
 		t.SolvedBy = 0
 	}
@@ -179,18 +189,20 @@ type TicketService interface {
 	// TransferTicket gives it to another queue, and to nobody or somebody there.
 	TransferTicket(ctx context.Context, r TransferTicket) (Ticket, error)
 	// MergeTicket closes a ticket that goes on as another one, which is returned.
-	// CodeConflict: the other is closed, or another person's and Share is not set.
+	// CodeConflict: the other is closed, or not the same people see both and Share is
+	// not set. CodeTooLarge: there would be more than MaxPeople of them.
 	MergeTicket(ctx context.Context, r MergeTicket) (Ticket, error)
 	// SplitTicket makes a ticket of a message and those behind it in the public
 	// room; they stay where they are, too. A repeated Key returns the ticket made at
 	// first. CodeTooLarge: they are above MaxSplit.
 	SplitTicket(ctx context.Context, r SplitTicket) (Ticket, error)
 	// FollowUpTicket makes a ticket that follows a closed one. CodeConflict: it is
-	// not closed.
+	// not closed. CodeForbidden: it was closed as spam, and the caller is not of the desk.
 	FollowUpTicket(ctx context.Context, r FollowUpTicket) (Ticket, error)
-	// LinkTicket adds or takes away a link. Doing it twice is harmless.
+	// LinkTicket adds or takes away a link. Doing it twice is harmless. CodeTooLarge: one
+	// of the two has MaxLinks, from it and to it.
 	LinkTicket(ctx context.Context, r LinkTicket) error
-	// TicketLinks lists a ticket's links, those to it as well.
+	// TicketLinks lists a ticket's links, those to it as well, and what was merged into it.
 	TicketLinks(ctx context.Context, q TicketRef) ([]TicketLink, error)
 	// WatchTicket adds or takes away a watcher. Doing it twice is harmless.
 	WatchTicket(ctx context.Context, r WatchTicket) error

@@ -27,21 +27,21 @@ func missedOf(err error) []vezechat.Message {
 }
 
 // roomOf is the room of a ticket that the caller may see: the one with the
-// requester, or that of the notes, which is the desk's.
-func (e *Edge) roomOf(c *fiber.Ctx, s Session, notes bool) (vezechat.RoomRef, error) {
+// requester, or that of the notes, which is the desk's; and what the ticket goes on as.
+func (e *Edge) roomOf(c *fiber.Ctx, s Session, notes bool) (vezechat.RoomRef, vezechat.TicketID, error) {
 	ref, err := ticketRef(c, s)
 	if err != nil {
-		return vezechat.RoomRef{}, err
+		return vezechat.RoomRef{}, 0, err
 	}
 	t, err := e.cfg.Tickets.Ticket(c.UserContext(), ref)
 	if err != nil {
-		return vezechat.RoomRef{}, err
+		return vezechat.RoomRef{}, 0, err
 	}
 	room := vezechat.RoomRef{Caller: s.Caller, RoomID: t.Room, Trace: ref.Trace}
 	if notes {
 		room.RoomID = t.NotesRoom
 	}
-	return room, nil
+	return room, t.MergedInto, nil
 }
 
 // listComments answers with what was said in one of the ticket's rooms.
@@ -51,7 +51,7 @@ func (e *Edge) listComments(notes bool) handler {
 		if err != nil {
 			return err
 		}
-		ref, err := e.roomOf(c, s, notes)
+		ref, _, err := e.roomOf(c, s, notes)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (e *Edge) comment(notes bool) handler {
 		if err != nil {
 			return err
 		}
-		ref, err := e.roomOf(c, author, notes)
+		ref, into, err := e.roomOf(c, author, notes)
 		if err != nil {
 			return err
 		}
@@ -83,6 +83,9 @@ func (e *Edge) comment(notes bool) handler {
 		}
 		if err := m.Access.May(author.Caller, vezechat.ActionPost, e.cfg.Now()); err != nil {
 			return err
+		}
+		if into != 0 && !notes && len(flags(m)) > 0 { // what requesters write goes on there, this would not
+			return vezechat.Errorf(vezechat.CodeConflict, "the ticket was merged into ticket %s: answer there", into)
 		}
 		crossing := p.Has("last_msg_seq")
 		if err := p.Done(); err != nil {

@@ -39,6 +39,16 @@ func TestDesk_TagsMergeSplitFollowUp(t *testing.T) {
 		t.Errorf("%+v", gone)
 	}
 	d.must(409, "POST", fmt.Sprintf("/tickets/%d/tags", part.ID), staff, `{"add":["x"]}`)
+	// What its requester writes there goes on in the other one; what the staff writes would not.
+	said := d.do("POST", fmt.Sprintf("/tickets/%d/comments", part.ID), staff, `{"text":"hello"}`)
+	if said.status != 409 || !strings.Contains(said.body, fmt.Sprintf("merged into ticket %d", tk.ID)) {
+		t.Errorf("an answer in what was merged: %d %s", said.status, said.body)
+	}
+	d.must(201, "POST", fmt.Sprintf("/tickets/%d/notes", part.ID), staff, `{"text":"hello"}`)
+	d.must(201, "POST", fmt.Sprintf("/tickets/%d/comments", part.ID), d.as(ann), `{"text":"hello"}`)
+	if links := d.must(200, "GET", at+"/links", staff, "").body; !strings.Contains(links, `"merged_into"`) {
+		t.Errorf("links: %s", links)
+	}
 	next := ticketIn(t, d.must(201, "POST", fmt.Sprintf("/tickets/%d/followup", part.ID), d.as(ann), `{"body":"again"}`))
 	if next.FollowUpOf != part.ID || next.Subject != "The rest" {
 		t.Errorf("%+v", next)

@@ -18,7 +18,6 @@ const (
 	inboxRows   = 50  // tickets of a page of the inbox
 	threadRows  = 100 // messages of a ticket's page
 	historyRows = 100 // changes of a ticket's page
-	clockAsks   = 8   // questions for clocks at a time
 )
 
 // together asks several things at once and returns the first error, in their order.
@@ -122,32 +121,20 @@ func selfOf(agents []vezechat.Agent, s Session) *vezechat.Agent {
 
 // clocksOf adds the clock of each ticket that ends next.
 func (e *Edge) clocksOf(ctx context.Context, s Session, d *templates.InboxPage) error {
-	lists := make([][]vezechat.Clock, len(d.Tickets))
-	slots := make(chan struct{}, clockAsks)
-	asks := make([]func(context.Context) error, 0, len(d.Tickets))
-	for i, t := range d.Tickets {
-		if t.Status == vezechat.StatusSolved || t.Status == vezechat.StatusClosed {
-			continue
-		}
-		ask := into(&lists[i], e.cfg.Desk.TicketClocks, vezechat.TicketRef{Caller: s.Caller, TicketID: t.ID})
-		asks = append(asks, func(ctx context.Context) error {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			return ask(ctx)
-		})
-	}
-	if err := together(ctx, asks...); err != nil {
-		return err
-	}
-	for i, list := range lists {
-		for _, k := range list {
-			next, ok := d.Clocks[d.Tickets[i].ID]
-			if k.State == vezechat.ClockRunning && !k.DueAt.IsZero() && (!ok || k.DueAt.Before(next.DueAt)) {
-				d.Clocks[d.Tickets[i].ID] = k
-			}
+	q := vezechat.TicketsRef{Caller: s.Caller}
+	for i := range d.Tickets {
+		if st := d.Tickets[i].Status; st != vezechat.StatusSolved && st != vezechat.StatusClosed {
+			q.IDs = append(q.IDs, d.Tickets[i].ID)
 		}
 	}
-	return nil
+	if len(q.IDs) == 0 {
+		return nil
+	}
+	list, err := e.cfg.Desk.NextClocks(ctx, q)
+	for i := range list {
+		d.Clocks[list[i].TicketID] = list[i].Clock
+	}
+	return err
 }
 
 // onePage shows a ticket to who asks.

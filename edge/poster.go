@@ -147,13 +147,15 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall, counted 
 
 // flags say who speaks: a program, by a hook or with a key of its own. In the rooms of
 // tickets they say whether it is the staff, or a program in its name.
-// Members are the requester, and who sees the ticket as they do, whatever their token
-// allows besides. Nobody can say it of themselves.
+// Members are the requester, whose room it is, whatever their token allows besides; and who
+// sees the ticket since theirs was merged into it, who are the staff if their token says so.
+// Nobody can say it of themselves.
 func flags(s Send) []string {
+	member := s.Access.Role != vezechat.RoleNone
 	switch {
 	case s.Access.Room.Kind != vezechat.KindSupport && (s.Bot || s.Caller.Key != 0):
 		return []string{vezechat.FlagBot}
-	case s.Access.Room.Kind != vezechat.KindSupport || s.Access.Role != vezechat.RoleNone:
+	case s.Access.Room.Kind != vezechat.KindSupport || member && (s.Access.Room.CreatedBy == s.Caller.UserID || !s.Caller.Desk()):
 		return nil
 	case s.Caller.Scopes.Has(vezechat.ScopeChatActAs):
 		return []string{vezechat.FlagBot}

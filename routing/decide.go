@@ -134,7 +134,8 @@ func (r *Role) decides(ctx context.Context, ready func()) {
 	}
 }
 
-// look is one round.
+// look is one round. Agents who have room again are given what waits, in its order, before it is
+// decided who takes the tickets that have just come: these do not overtake those.
 func (r *Role) look(ctx context.Context, l letters) error {
 	if err := r.refresh(ctx, l.stale); err != nil {
 		return err
@@ -147,16 +148,32 @@ func (r *Role) look(ctx context.Context, l letters) error {
 	if l.sweep {
 		return errors.Join(r.sweep(ctx, agents), r.replan(ctx))
 	}
-	if len(l.tickets) > 0 {
-		items, err := r.Store.Waiting(ctx, l.tickets)
-		if err != nil {
-			return err
-		}
-		if err := r.match(ctx, items, agents, nil); err != nil {
-			return err
-		}
+	if err := r.fillAll(ctx, l.agents, agents); err != nil || len(l.tickets) == 0 {
+		return err
 	}
-	return r.fillAll(ctx, l.agents, agents)
+	items, err := r.Store.Waiting(ctx, l.tickets, round)
+	if err != nil {
+		return err
+	}
+	if len(items) == round { // the first ones: the others have the next round
+		r.later(l.tickets, items)
+	}
+	return r.match(ctx, items, agents, nil)
+}
+
+// later puts those tickets back that are not in items.
+func (r *Role) later(ids []vezechat.TicketID, items []match.Item) {
+	now := make(map[vezechat.TicketID]bool, len(items))
+	for i := range items {
+		now[items[i].Ticket] = true
+	}
+	r.mail.put(func() {
+		for _, id := range ids {
+			if !now[id] {
+				r.mail.tickets[id] = true // there was room for it
+			}
+		}
+	})
 }
 
 // refresh reads the settings anew when they have changed: what is decided by former
@@ -260,7 +277,7 @@ func (r *Role) match(ctx context.Context, items []match.Item, agents []vezechat.
 		if key != "" {
 			hopeless[key] = true
 		}
-		if it.Live && (!r.present(it, q, agents) || !r.state.hours[q.ID].Open(now)) {
+		if it.Live && (!match.Someone(it, q, agents) || !r.state.hours[q.ID].Open(now)) {
 			todo = append(todo, decision{it.Ticket, 0})
 		}
 	}
@@ -275,14 +292,6 @@ func (r *Role) match(ctx context.Context, items []match.Item, agents []vezechat.
 func termsKey(it *match.Item, q *vezechat.Queue, now time.Time) string {
 	t := match.TermsOf(it, q, now)
 	return fmt.Sprint(it.Queue, it.Cost, t.Tier, t.Overflow, t.Needs)
-}
-
-// present reports whether somebody of a queue, or of its overflow queue, is there
-// besides who asks.
-func (r *Role) present(it *match.Item, q *vezechat.Queue, agents []vezechat.Agent) bool {
-	return slices.ContainsFunc(agents, func(a vezechat.Agent) bool {
-		return a.CanReply && a.ID != it.Requester && (a.Tier(q.ID) > 0 || q.Overflow != 0 && a.Tier(q.Overflow) > 0)
-	})
 }
 
 // carryOut claims, some at a time. What was lost is looked at again.

@@ -1,6 +1,8 @@
 package routing
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"vezeuniqverse.com/vezechat"
@@ -61,17 +63,12 @@ type letters struct {
 	sweep, stale bool
 }
 
-// take takes at most n tickets and n agents out.
+// take takes all tickets and at most n agents out: only the Store knows which tickets are first.
 func (m *mailbox) take(n int) (l letters) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id := range m.tickets {
-		if len(l.tickets) == n {
-			break
-		}
-		l.tickets = append(l.tickets, id)
-		delete(m.tickets, id)
-	}
+	l.tickets = slices.Collect(maps.Keys(m.tickets))
+	clear(m.tickets)
 	for id := range m.agents {
 		if len(l.agents) == n {
 			break

@@ -7,6 +7,8 @@
 //     room again, a time that has come. A wake that was lost costs at most SweepEvery.
 //   - Every waiting ticket is looked at, by each sweep and for each agent who has
 //     room: none waits behind those that nobody can take.
+//   - Tickets are decided in the order of their ranks, as far as one router knows of them
+//     in a round: none that has just come overtakes one that waits for the same agent.
 //   - It may run many times at once. Each decision is the Store's to confirm; what
 //     was decided on and is not so any more is decided again.
 //   - Each time of a ticket does what it does once, whoever sees that it has come.
@@ -40,9 +42,9 @@ type Store interface {
 	DeskState(ctx context.Context) (vezechat.DeskState, error)
 	// Loads returns the agents who are there.
 	Loads(ctx context.Context) ([]vezechat.AgentLoad, error)
-	// Waiting returns those of some tickets that wait, WaitingAll all behind a place,
-	// in order.
-	Waiting(ctx context.Context, ids []vezechat.TicketID) ([]match.Item, error)
+	// Waiting returns the first of some tickets that wait, WaitingAll those of all behind
+	// a place, in order.
+	Waiting(ctx context.Context, ids []vezechat.TicketID, limit int) ([]match.Item, error)
 	WaitingAll(ctx context.Context, rank time.Time, after vezechat.TicketID, limit int) ([]match.Item, error)
 	// WaitingFor returns what waits in some queues behind a place, Preferring what
 	// the agent had before.

@@ -32,6 +32,7 @@ func serveDesk(s *bus.Server, d vezechat.DeskService) error {
 		bus.Handle(s, "ticket", "why", explained(d.WhyTicket)),
 		bus.Handle(s, "ticket", "place", d.TicketPlace),
 		bus.Handle(s, "ticket", "clocks", cut(d.TicketClocks)),
+		bus.Handle(s, "ticket", "next_clocks", d.NextClocks),
 		bus.Handle(s, "desk", "board", d.Board),
 		bus.Handle(s, "desk", "events", bounded(d.DeskEvents)),
 	)
@@ -154,6 +155,11 @@ func (c Client) TicketPlace(ctx context.Context, q vezechat.TicketRef) (vezechat
 // TicketClocks implements vezechat.DeskService.
 func (c Client) TicketClocks(ctx context.Context, q vezechat.TicketRef) ([]vezechat.Clock, error) {
 	return bus.Ask[vezechat.TicketRef, []vezechat.Clock](ctx, c.b, "ticket", "clocks", q)
+}
+
+// NextClocks implements vezechat.DeskService.
+func (c Client) NextClocks(ctx context.Context, q vezechat.TicketsRef) ([]vezechat.TicketClock, error) {
+	return bus.Ask[vezechat.TicketsRef, []vezechat.TicketClock](ctx, c.b, "ticket", "next_clocks", q)
 }
 
 // Board implements vezechat.DeskService.

@@ -90,6 +90,10 @@ func TestDesk_OverTheBus(t *testing.T) {
 	if err != nil || len(clocks) != 3 {
 		t.Errorf("clocks: %+v, %v", clocks, err)
 	}
+	next, err := c.NextClocks(ctx, vezechat.TicketsRef{Caller: eve, IDs: []vezechat.TicketID{tk.ID, tk.ID + 1}})
+	if err != nil || len(next) != 0 { // nothing is promised
+		t.Errorf("next clocks: %+v, %v", next, err)
+	}
 	board, err := c.Board(ctx, eve)
 	if err != nil || len(board.Queues) != 1 || board.Queues[0].Assigned != 1 || board.Agents[vezechat.AgentOnline] != 1 || board.Used != vezechat.CostChat {
 		t.Errorf("board: %+v, %v", board, err)

@@ -25,7 +25,7 @@ type Item struct {
 	Requester vezechat.UserID // nobody answers themselves
 	Live      bool            // somebody sits and waits: it does not decide, whoever asks wants to know
 	Cost      int             // units of an agent's capacity
-	RankAt    time.Time       // the order of the queue: earlier is first (see Rank)
+	RankAt    time.Time       // the order of the queue: earlier is first; whoever asks has it
 	EnteredAt time.Time       // when it began to wait; steps count from here
 	Needs     []vezechat.SkillLevel
 
@@ -39,18 +39,6 @@ type Item struct {
 type Exclusion struct {
 	Agent vezechat.UserID
 	Until time.Time
-}
-
-// Rank returns where a ticket stands in its queue's order: priority is time that it
-// counts as having waited already, and what was promised comes before that. It is
-// computed when the ticket enters and when its priority or promise changes; time
-// does not change it, as it passes for all of them alike.
-func Rank(entered time.Time, boost time.Duration, due time.Time, slack time.Duration) time.Time {
-	rank := entered.Add(-boost)
-	if !due.IsZero() && due.Add(-slack).Before(rank) {
-		rank = due.Add(-slack)
-	}
-	return rank
 }
 
 // Reason says why an agent may not take a ticket now.
@@ -155,6 +143,28 @@ func Judge(it *Item, t *Terms, a *vezechat.Agent, now time.Time) Verdict {
 		v.Reason, v.Have, v.Want = Full, max(0, free), it.Cost
 	}
 	return v
+}
+
+// Fit reports whether an agent who is online and has nothing else to do may take a ticket on
+// these terms, whoever it is kept for.
+func Fit(it *Item, t *Terms, a *vezechat.Agent) bool {
+	one, who := *it, *a
+	one.Preferred, one.Excluded = 0, nil
+	who.Status, who.Used = vezechat.AgentOnline, 0
+	return Judge(&one, t, &who, time.Time{}).Reason == Free
+}
+
+// Someone reports whether one of those who are there may take a ticket sooner or later: now, when
+// they have done what they do, or when the queue asks less.
+func Someone(it *Item, q *vezechat.Queue, agents []vezechat.Agent) bool {
+	end := it.EnteredAt
+	if n := len(q.Steps); n > 0 {
+		end = end.Add(time.Duration(q.Steps[n-1].After) * time.Second)
+	}
+	terms := TermsOf(it, q, end)
+	return slices.ContainsFunc(agents, func(a vezechat.Agent) bool {
+		return (a.Status == vezechat.AgentOnline || a.Status == vezechat.AgentWrapUp) && Fit(it, &terms, &a)
+	})
 }
 
 // Pick returns who takes a ticket, 0 when nobody may, and the verdict on everybody,

@@ -64,7 +64,7 @@ func anyItem(t *rapid.T, n int) match.Item {
 		Ticket: vezechat.TicketID(n), Queue: 1, Cost: rapid.IntRange(0, 40).Draw(t, "cost"), Needs: anyNeeds(t, "need"),
 		EnteredAt: noon.Add(-time.Duration(rapid.IntRange(0, 300).Draw(t, "waited")) * time.Second),
 	}
-	it.RankAt = match.Rank(it.EnteredAt, time.Duration(rapid.IntRange(-1, 2).Draw(t, "boost"))*time.Hour, time.Time{}, 0)
+	it.RankAt = it.EnteredAt.Add(-time.Duration(rapid.IntRange(-1, 2).Draw(t, "boost")) * time.Hour)
 	if p := rapid.IntRange(0, 12).Draw(t, "had"); p > 0 {
 		it.Preferred, it.PreferredUntil = vezechat.UserID(p), noon.Add(time.Duration(rapid.IntRange(-10, 15).Draw(t, "until"))*time.Second)
 	}

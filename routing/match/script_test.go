@@ -210,7 +210,7 @@ func (d *desk) agent(w []string) error {
 	return nil
 }
 
-// ticket reads "NUMBER QUEUE [entered TIME] [boost 1h] [due TIME] [cost N] [needs SKILL LEVEL]…
+// ticket reads "NUMBER QUEUE [entered TIME] [boost 1h] [rank TIME] [cost N] [needs SKILL LEVEL]…
 // [had AGENT until TIME] [not AGENT until TIME]… [from AGENT]".
 func (d *desk) ticket(w []string) error {
 	n, err := strconv.Atoi(w[0])
@@ -219,7 +219,7 @@ func (d *desk) ticket(w []string) error {
 	}
 	it := match.Item{Ticket: vezechat.TicketID(n), Queue: vezechat.QueueID(d.id("queue", w[1])), Cost: vezechat.CostTicket, EnteredAt: d.now}
 	var boost time.Duration
-	var due time.Time
+	var rank time.Time
 	for w = w[2:]; len(w) > 0; {
 		switch w[0] {
 		case "entered":
@@ -228,8 +228,8 @@ func (d *desk) ticket(w []string) error {
 		case "boost":
 			boost, err = time.ParseDuration(w[1])
 			w = w[2:]
-		case "due":
-			due = d.clock(w[1])
+		case "rank":
+			rank = d.clock(w[1])
 			w = w[2:]
 		case "cost":
 			it.Cost, err = strconv.Atoi(w[1])
@@ -255,7 +255,10 @@ func (d *desk) ticket(w []string) error {
 			return err
 		}
 	}
-	it.RankAt = match.Rank(it.EnteredAt, boost, due, 15*time.Minute)
+	it.RankAt = it.EnteredAt.Add(-boost)
+	if !rank.IsZero() {
+		it.RankAt = rank
+	}
 	d.items = append(d.items, it)
 	return nil
 }

@@ -49,7 +49,7 @@ func (k setting) put(ctx context.Context, tx pgx.Tx, id int64, args ...any) (int
 	case errors.Is(err, pgx.ErrNoRows):
 		return 0, vezechat.Errorf(vezechat.CodeTooLarge, "at most %d of them", k.limit)
 	case foreign(err):
-		return 0, vezechat.WrapError(vezechat.CodeBadRequest, err, "the %s names something that is not there", k.noun)
+		return 0, missing(err)
 	case violates(err, k.noun+"s_name_key_key", "sla_policies_name_key_key"):
 		return 0, vezechat.WrapError(vezechat.CodeConflict, err, "another %s has that name", k.noun)
 	}
@@ -298,9 +298,20 @@ UPDATE queues SET name = $2, name_key = $3, calendar_id = nullif($4::bigint, 0),
 WHERE id = $1
 RETURNING id`, vezechat.MaxQueues}
 
-// stepAgain makes waiting tickets of a queue be looked at by its new steps.
+// stepAgain makes waiting tickets of a queue be looked at by its new steps. Whoever holds
+// several items has taken them in another order, so it waits for none of them.
 const stepAgain = `
-UPDATE routing_items SET next_step_at = $2 WHERE queue_id = $1 AND state = 'queued'`
+UPDATE routing_items SET next_step_at = $2 WHERE ticket_id IN (
+    SELECT ticket_id FROM routing_items WHERE queue_id = $1 AND state = 'queued' ORDER BY ticket_id FOR NO KEY UPDATE SKIP LOCKED)`
+
+const selectStepless = `
+SELECT ticket_id FROM routing_items WHERE queue_id = $1 AND state = 'queued' AND next_step_at IS DISTINCT FROM $2 LIMIT $3`
+
+const stepOne = `
+UPDATE routing_items SET next_step_at = $2 WHERE ticket_id = $1 AND state = 'queued'`
+
+// maxStepless is how many items somebody else may hold at a time: far above the connections.
+const maxStepless = 1000
 
 // PutQueue implements vezechat.DeskService.
 func (s *Store) PutQueue(ctx context.Context, r vezechat.PutQueue) (vezechat.Queue, error) {
@@ -325,20 +336,33 @@ func (s *Store) PutQueue(ctx context.Context, r vezechat.PutQueue) (vezechat.Que
 	})
 	if err == nil && r.Queue.ID != 0 {
 		// Not in the change's transaction: a decision holds its ticket, then waits for
-		// the item.
-		err = s.stepAgain(ctx, q.ID)
+		// the item. The queue is changed whatever comes of it.
+		if err := s.stepAgain(ctx, q.ID); err != nil {
+			s.log.WarnContext(ctx, "waiting tickets are looked at by their queue's new steps later", "queue", q.ID, "error", translate(err))
+		}
 	}
 	return q, err
 }
 
+// stepAgain sets what nobody else holds, then what somebody held, one by one.
 func (s *Store) stepAgain(ctx context.Context, q vezechat.QueueID) error {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, stepAgain, q, s.instant())
-	if err == nil {
-		s.wake(vezechat.Wake{Kind: vezechat.WakeTimer})
+	now := s.instant()
+	if _, err := s.pool.Exec(ctx, stepAgain, q, now); err != nil {
+		return err
 	}
-	return translate(err)
+	held, err := s.ticketIDs(ctx, selectStepless, q, now, maxStepless)
+	if err != nil {
+		return err
+	}
+	for _, id := range held {
+		if _, err := s.pool.Exec(ctx, stepOne, id, now); err != nil {
+			return err
+		}
+	}
+	s.wake(vezechat.Wake{Kind: vezechat.WakeTimer})
+	return nil
 }
 
 const emptyQueue = `

@@ -122,7 +122,7 @@ func (s *Store) PutAgent(ctx context.Context, r vezechat.PutAgent) (a vezechat.A
 		b.Queue(fillPlaces, r.ID, queues, tiers)
 		err = tx.SendBatch(ctx, &b).Close()
 		if foreign(err) {
-			return vezechat.WrapError(vezechat.CodeBadRequest, err, "skills, places: one is not there")
+			return missing(err)
 		}
 		if err != nil {
 			return err
@@ -131,7 +131,18 @@ func (s *Store) PutAgent(ctx context.Context, r vezechat.PutAgent) (a vezechat.A
 		a, err = agent(ctx, tx, r.ID)
 		return err
 	})
+	if err == nil {
+		s.takeBackSoon(ctx, r.ID)
+	}
 	return a, err
+}
+
+// takeBackSoon takes from an agent what they do not attend to any more, or may not have any
+// more. Whatever is left of it is found by routers.
+func (s *Store) takeBackSoon(ctx context.Context, id vezechat.UserID) {
+	if _, err := s.takeBackFrom(ctx, id); err != nil {
+		s.log.WarnContext(ctx, "work of an agent is taken back later", "error", err)
+	}
 }
 
 const setStatus = `
@@ -196,10 +207,7 @@ func (s *Store) SetAgentStatus(ctx context.Context, r vezechat.SetStatus) (a vez
 	}
 	s.signalOutbox()
 	if a.Status != vezechat.AgentOnline {
-		// Whatever is left of it is found by routers.
-		if _, err := s.takeBackFrom(ctx, id); err != nil {
-			s.log.WarnContext(ctx, "work of an agent who left is taken back later", "error", err)
-		}
+		s.takeBackSoon(ctx, id)
 	}
 	return a, nil
 }

@@ -84,6 +84,20 @@ func foreign(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "23503"
 }
 
+var missingKey = regexp.MustCompile(`^Key \((\w+)\)=\((\d+)\)`)
+
+// missing is CodeBadRequest for an error that is foreign: the field that names something that is
+// not there, and its number.
+func missing(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		if m := missingKey.FindStringSubmatch(pg.Detail); m != nil {
+			return vezechat.WrapError(vezechat.CodeBadRequest, err, "%s: there is no %s", m[1], m[2])
+		}
+	}
+	return vezechat.WrapError(vezechat.CodeBadRequest, err, "something is named that is not there")
+}
+
 // refused reports whether the server refuses the data itself, for ever.
 func refused(err error) bool {
 	var pg *pgconn.PgError

@@ -1,5 +1,11 @@
 package postgres
 
+import (
+	"fmt"
+
+	"vezeuniqverse.com/vezechat"
+)
+
 // Statements whose plans are tested.
 var Statements = map[string]string{
 	"history before": messagesBefore,
@@ -28,4 +34,14 @@ func PersonalColumns() (out []string) {
 		}
 	}
 	return out
+}
+
+// TicketSearch is the list of tickets in which words were said, $1, as a caller sees it.
+func TicketSearch(by vezechat.Caller) string {
+	var c conditions
+	c.filter(&vezechat.TicketFilter{Query: "x"}, by)
+	if !by.Desk() {
+		c.filter(&vezechat.TicketFilter{Requester: by.UserID}, by)
+	}
+	return fmt.Sprintf(selectTicketPage, c.where(), orderNewest, 51)
 }

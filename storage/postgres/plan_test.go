@@ -49,6 +49,38 @@ func TestPlans_UseIndexes(t *testing.T) {
 	}
 }
 
+// Whoever searches tickets reads neither all messages nor the rooms of others.
+func TestPlans_TicketSearch(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	n := 100_000
+	if testing.Short() {
+		n = 20_000
+	}
+	w.fill(n, []vezechat.RoomID{w.room(w.bob, vezechat.KindGuild, "Lobby")}, w.bob.UserID)
+	for i := range 20 {
+		w.ticket(w.ann, fmt.Sprint("ticket ", i))
+	}
+	if _, err := w.pool.Exec(t.Context(), `INSERT INTO messages (room_id, message_id, user_id, handle, text, created_at)
+		SELECT t.room_id, 10000000 + i, $1, '@ann', 'my ship in sector ' || i, now() FROM tickets t, generate_series(1, 50) i`, w.ann.UserID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.pool.Exec(t.Context(), `ANALYZE messages, tickets`); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []vezechat.Caller{w.staff, w.ann} {
+		args := []any{"sector"}
+		if !by.Desk() {
+			args = append(args, int64(by.UserID))
+		}
+		plan := w.explain(postgres.TicketSearch(by), args...)
+		t.Logf("%s:\n%s", by.Handle, plan)
+		if strings.Contains(plan, "Seq Scan on messages ") {
+			t.Errorf("%s reads all messages:\n%s", by.Handle, plan)
+		}
+	}
+}
+
 // explain returns the generic plan, which is what the Store's connections use.
 func (w *world) explain(sql string, args ...any) string {
 	w.t.Helper()

@@ -103,15 +103,27 @@ func (m *matching) holds(w *work) bool {
 	if !w.t.Status.Working() || w.t.Assignee != 0 || m.place == nil || m.place.state != vezechat.ItemQueued || m.of.ID == 0 {
 		return false
 	}
-	it := w.item(m.place)
+	it := itemOf(&w.t, m.place)
 	it.Excluded = m.excluded
 	terms := match.TermsOf(&it, &m.of, w.at)
 	return match.Judge(&it, &terms, &m.who, w.at).Reason == match.Free
 }
 
-func (w *work) item(p *place) match.Item {
+// fits reports whether the agent to whom the ticket is offered may still have it: they have its
+// units already.
+func (m *matching) fits(w *work) bool {
+	if m.place == nil || m.of.ID == 0 {
+		return false
+	}
+	it := itemOf(&w.t, m.place)
+	it.Cost = 0
+	terms := match.TermsOf(&it, &m.of, w.at)
+	return match.Fit(&it, &terms, &m.who)
+}
+
+func itemOf(t *vezechat.Ticket, p *place) match.Item {
 	return match.Item{
-		Ticket: w.t.ID, Queue: p.queue, Requester: w.t.Requester, Live: p.live, Cost: p.cost, RankAt: p.rank, EnteredAt: p.entered, Needs: w.t.Needs,
+		Ticket: t.ID, Queue: p.queue, Requester: t.Requester, Live: p.live, Cost: p.cost, RankAt: p.rank, EnteredAt: p.entered, Needs: t.Needs,
 		Preferred: p.prefer, PreferredUntil: p.until,
 	}
 }
@@ -208,17 +220,20 @@ func offerOf(ctx context.Context, db querier, id int64, agent vezechat.UserID) (
 	return o, err
 }
 
-// AnswerOffer implements vezechat.DeskService.
+// AnswerOffer implements vezechat.DeskService. An offer to who may not have the ticket any more
+// is withdrawn when they accept it, if it was not before.
 func (s *Store) AnswerOffer(ctx context.Context, r vezechat.AnswerOffer) (t vezechat.Ticket, err error) {
 	if err := onlyDesk(r.Caller); err != nil {
 		return t, err
 	}
+	var unfit error
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		o, err := offerOf(ctx, tx, r.ID, r.Caller.UserID)
 		if err != nil {
 			return err
 		}
-		w, err := s.lockTicket(ctx, tx, o.TicketID, lockWait)
+		m := matching{ticket: o.TicketID, agent: r.Caller.UserID, at: s.instant()}
+		w, err := s.lockTicket(ctx, tx, o.TicketID, lockWait, m.queue)
 		if err != nil {
 			return err
 		}
@@ -230,6 +245,9 @@ func (s *Store) AnswerOffer(ctx context.Context, r vezechat.AnswerOffer) (t veze
 		case r.Accept && o.State == vezechat.OfferAccepted:
 		case o.State != vezechat.OfferPending || !w.at.Before(o.ExpiresAt):
 			return vezechat.Errorf(vezechat.CodeConflict, "the offer is %s", gist(o.State))
+		case r.Accept && !m.fits(w):
+			unfit = vezechat.Errorf(vezechat.CodeConflict, "the offer is %s: you may not have that ticket any more", vezechat.OfferWithdrawn)
+			return w.withdraw(ctx, vezechat.OfferWithdrawn)
 		case r.Accept:
 			err = w.accept(ctx, &o)
 		default:
@@ -245,7 +263,7 @@ func (s *Store) AnswerOffer(ctx context.Context, r vezechat.AnswerOffer) (t veze
 		return vezechat.Ticket{}, err
 	}
 	s.signalOutbox()
-	return t, nil
+	return t, unfit
 }
 
 func gist(s vezechat.OfferState) vezechat.OfferState {

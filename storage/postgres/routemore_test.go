@@ -207,3 +207,21 @@ func TestStepTickets_OnceEach(t *testing.T) {
 		w.clock.advance(time.Minute)
 	}
 }
+
+// The inbox asks once for the clocks of all its tickets: the one of each that is due next.
+func TestNextClocks(t *testing.T) {
+	t.Parallel()
+	w := newRouteWorld(t)
+	w.promise(append(firstReplyIn(time.Hour), vezechat.Target{Metric: vezechat.MetricResolution, Priority: vezechat.PriorityNormal, Seconds: 60}))
+	a, solved := w.mail("a"), w.mail("solved")
+	other := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "nothing is promised"})
+	w.mustMove(w.staff, solved.ID, vezechat.MoveSolve)
+	got, err := w.NextClocks(t.Context(), vezechat.TicketsRef{Caller: w.staff, IDs: []vezechat.TicketID{a.ID, solved.ID, other.ID}})
+	if err != nil || len(got) != 1 || got[0].TicketID != a.ID || got[0].Clock.Metric != vezechat.MetricResolution {
+		t.Errorf("%+v, %v", got, err)
+	}
+	_, err = w.NextClocks(t.Context(), vezechat.TicketsRef{Caller: w.ann, IDs: []vezechat.TicketID{a.ID}})
+	wantCode(t, err, vezechat.CodeForbidden)
+	_, err = w.NextClocks(t.Context(), vezechat.TicketsRef{Caller: w.staff, IDs: make([]vezechat.TicketID, vezechat.MaxPage+1)})
+	wantCode(t, err, vezechat.CodeBadRequest)
+}

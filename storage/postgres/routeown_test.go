@@ -173,7 +173,7 @@ func TestClaim_NobodyAnswersThemselves(t *testing.T) {
 	if err != nil || len(why.Verdicts) != 1 || why.Verdicts[0].Reason != match.Requester {
 		t.Errorf("why: %+v, %v", why, err)
 	}
-	items, err := w.Waiting(t.Context(), []vezechat.TicketID{own.ID})
+	items, err := w.Waiting(t.Context(), []vezechat.TicketID{own.ID}, 1)
 	if err != nil || len(items) != 1 || items[0].Requester != a.UserID {
 		t.Errorf("waiting: %+v, %v", items, err)
 	}

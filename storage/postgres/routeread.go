@@ -56,15 +56,16 @@ func scanItem(row pgx.CollectableRow) (it match.Item, err error) {
 }
 
 const selectWaiting = `
-SELECT ` + itemColumns + ` FROM routing_items i WHERE i.state = 'queued' AND i.ticket_id = ANY($1::bigint[])`
+SELECT ` + itemColumns + ` FROM routing_items i WHERE i.state = 'queued' AND i.ticket_id = ANY($1::bigint[])
+ORDER BY i.rank_at, i.ticket_id LIMIT $2`
 
 const selectExclusionsOf = `
 SELECT ticket_id, agent_id, until FROM routing_exclusions WHERE until > $1 AND ticket_id = ANY($2::bigint[])`
 
-// Waiting returns those of some tickets that wait for an agent, in the order of
-// their queues.
-func (s *Store) Waiting(ctx context.Context, ids []vezechat.TicketID) ([]match.Item, error) {
-	return s.items(ctx, selectWaiting, []any{ids}, selectExclusionsOf, ids)
+// Waiting returns those of some tickets that wait for an agent, at most limit, in the order of
+// all queues as one.
+func (s *Store) Waiting(ctx context.Context, ids []vezechat.TicketID, limit int) ([]match.Item, error) {
+	return s.items(ctx, selectWaiting, []any{ids, limit}, selectExclusionsOf, ids)
 }
 
 const selectWaitingAll = `
@@ -179,13 +180,8 @@ func (s *Store) WhyTicket(ctx context.Context, r vezechat.TicketRef) (why vezech
 }
 
 func (s *Store) explain(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket, p *place, why *vezechat.Why) error {
-	w := s.workOn(tx, *t)
-	it := w.item(p)
-	rows, err := tx.Query(ctx, selectQueueOf, p.queue)
-	if err != nil {
-		return err
-	}
-	q, err := pgx.CollectExactlyOneRow(rows, scanQueue)
+	now, it := s.instant(), itemOf(t, p)
+	q, err := queueOf(ctx, tx, p.queue)
 	if err != nil {
 		return err
 	}
@@ -193,7 +189,7 @@ func (s *Store) explain(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket, p *p
 	if err != nil {
 		return err
 	}
-	rows, err = tx.Query(ctx, selectExclusionsOf, w.at, []vezechat.TicketID{t.ID})
+	rows, err := tx.Query(ctx, selectExclusionsOf, now, []vezechat.TicketID{t.ID})
 	if err != nil {
 		return err
 	}
@@ -204,16 +200,42 @@ func (s *Store) explain(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket, p *p
 	}); err != nil {
 		return err
 	}
-	terms := match.TermsOf(&it, &q, w.at)
+	terms := match.TermsOf(&it, &q, now)
 	why.Step, why.NextStep = terms.Step, terms.Next
-	why.Agent, why.Verdicts = match.Pick(&it, &q, agents, w.at)
+	why.Agent, why.Verdicts = match.Pick(&it, &q, agents, now)
 	return nil
 }
 
+func queueOf(ctx context.Context, db querier, id vezechat.QueueID) (vezechat.Queue, error) {
+	rows, err := db.Query(ctx, selectQueueOf, id)
+	if err != nil {
+		return vezechat.Queue{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanQueue)
+}
+
+const selectPresent = `
+SELECT ` + agentColumns + agentTables + `
+WHERE a.can_reply AND a.status IN ('online', 'wrap_up') AND EXISTS (SELECT FROM queue_agents p WHERE p.agent_id = a.user_id AND p.queue_id = ANY($1::bigint[]))
+ORDER BY a.user_id LIMIT $2`
+
+func present(ctx context.Context, db querier, queues ...vezechat.QueueID) ([]vezechat.Agent, error) {
+	return listOfRows(ctx, db, scanAgent, selectPresent, queues, vezechat.MaxAgents)
+}
+
+// someone reports whether somebody is there who may take a waiting ticket, sooner or later.
+func someone(ctx context.Context, db querier, t *vezechat.Ticket, p *place) (bool, error) {
+	q, err := queueOf(ctx, db, p.queue)
+	if err != nil {
+		return false, err
+	}
+	agents, err := present(ctx, db, q.ID, q.Overflow)
+	it := itemOf(t, p)
+	return match.Someone(&it, &q, agents), err
+}
+
 const selectQueuePosition = `
-SELECT i.state, i.live, coalesce(i.queue_id, 0), CASE WHEN i.state IN ('queued', 'offered') THEN
-    (SELECT count(*) FROM routing_items o WHERE o.queue_id = i.queue_id AND o.state = 'queued' AND (o.rank_at, o.ticket_id) < (i.rank_at, i.ticket_id)) + 1 ELSE 0 END
-FROM routing_items i WHERE i.ticket_id = $1`
+SELECT count(*) + 1 FROM routing_items o WHERE o.queue_id = $1 AND o.state = 'queued' AND (o.rank_at, o.ticket_id) < ($2, $3)`
 
 // selectPace is how many were taken since an instant.
 const selectPace = `
@@ -270,12 +292,21 @@ func (s *Store) TicketPlace(ctx context.Context, q vezechat.TicketRef) (out veze
 		return out, translate(err)
 	}
 	out.State, out.Live = vezechat.ItemNone, t.Live
-	var queue vezechat.QueueID
-	err = s.pool.QueryRow(ctx, selectQueuePosition, t.ID).Scan(&out.State, &out.Live, &queue, &out.Position)
-	if err := ignoreNone(err); err != nil {
+	p, err := scanPlace(s.pool.QueryRow(ctx, selectPlace, t.ID))
+	if err != nil {
 		return out, translate(err)
 	}
-	if t.Status == vezechat.StatusOnHold && !q.Caller.Desk() { // looks like open, see ForRequester
+	if p != nil {
+		out.State, out.Live = p.state, p.live
+	}
+	if out.State == vezechat.ItemQueued || out.State == vezechat.ItemOffered {
+		err := s.pool.QueryRow(ctx, selectQueuePosition, p.queue, p.rank, t.ID).Scan(&out.Position)
+		if err != nil {
+			return out, translate(err)
+		}
+	}
+	out.Nobody = t.Status.Working() && t.Queue == 0 && t.Assignee == 0 // it waits for no one in particular
+	if t.Status == vezechat.StatusOnHold && !q.Caller.Desk() {         // looks like open, see ForRequester
 		out.State, out.Position = vezechat.ItemQueued, 0
 		if t.Assignee != 0 {
 			out.State = vezechat.ItemAssigned
@@ -285,17 +316,14 @@ func (s *Store) TicketPlace(ctx context.Context, q vezechat.TicketRef) (out veze
 		return out, nil
 	}
 	if out.State == vezechat.ItemQueued {
-		var present bool
-		if err := s.pool.QueryRow(ctx, selectPresent, queue, t.Requester).Scan(&present); err != nil {
+		there, err := someone(ctx, s.pool, &t, p)
+		if err != nil || !there {
+			out.Nobody = err == nil
 			return out, translate(err)
 		}
-		if !present {
-			out.Nobody = true
-			return out, nil
-		}
 	}
-	paces, err := s.paces(ctx, []vezechat.QueueID{queue})
-	out.Soon, out.Late = paces[queue].estimate(out.Position)
+	paces, err := s.paces(ctx, []vezechat.QueueID{p.queue})
+	out.Soon, out.Late = paces[p.queue].estimate(out.Position)
 	return out, translate(err)
 }
 
@@ -315,6 +343,31 @@ FROM queues q LEFT JOIN (
     GROUP BY t.queue_id
 ) k ON k.queue_id = q.id
 ORDER BY q.name_key LIMIT $2`
+
+// promise adds how long who comes now has to wait, by the rule of TicketPlace: as if they
+// needed no skill.
+func (s *Store) promise(ctx context.Context, boards []vezechat.QueueBoard, paces map[vezechat.QueueID]pace, ids []vezechat.QueueID) error {
+	queues, err := listOfRows(ctx, s.pool, scanQueue, selectQueues, vezechat.MaxQueues)
+	if err != nil {
+		return err
+	}
+	agents, err := present(ctx, s.pool, ids...)
+	if err != nil {
+		return err
+	}
+	there := map[vezechat.QueueID]bool{}
+	for i := range queues {
+		q := &queues[i]
+		there[q.ID] = match.Someone(&match.Item{Queue: q.ID, Cost: vezechat.CostTicket}, q, agents)
+	}
+	for i := range boards {
+		b := &boards[i]
+		if b.Nobody = !there[b.Queue]; !b.Nobody {
+			b.Soon, b.Late = paces[b.Queue].estimate(b.Waiting + 1)
+		}
+	}
+	return nil
+}
 
 const selectStatuses = `
 SELECT status, count(*), coalesce(sum(capacity) FILTER (WHERE status <> 'offline'), 0), coalesce(sum(used) FILTER (WHERE status <> 'offline'), 0)
@@ -355,9 +408,8 @@ func (s *Store) BoardNow(ctx context.Context) (b vezechat.Board, err error) {
 	if err != nil {
 		return b, translate(err)
 	}
-	for i := range b.Queues {
-		q := &b.Queues[i]
-		q.Soon, q.Late = paces[q.Queue].estimate(q.Waiting + 1)
+	if err := s.promise(ctx, b.Queues, paces, ids); err != nil {
+		return b, translate(err)
 	}
 	rows, err := s.pool.Query(ctx, selectStatuses)
 	if err != nil {

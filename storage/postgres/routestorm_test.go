@@ -64,7 +64,13 @@ func (s *storm) promise(seconds int) vezechat.Policy {
 func (s *storm) people(rnd *rand.Rand) error {
 	a, id := s.who[rnd.IntN(len(s.who))], s.ids[rnd.IntN(len(s.ids))]
 	var err error
-	switch rnd.IntN(10) {
+	switch rnd.IntN(11) {
+	case 10:
+		r := vezechat.CreateTicket{Caller: s.ann, Subject: "one more", Queue: []vezechat.QueueID{s.queue.ID, s.second.ID, 0}[rnd.IntN(3)], Body: "word"}
+		if rnd.IntN(2) == 0 {
+			r.Channel = vezechat.ChannelChat
+		}
+		_, err = s.CreateTicket(s.ctx, r)
 	case 0, 1:
 		var list []vezechat.Offer
 		if list, err = s.Offers(s.ctx, a); err == nil && len(list) > 0 {

@@ -121,16 +121,24 @@ const left = `
 i.agent_id = a.user_id AND i.queue_id IS NOT NULL AND a.status NOT IN ('online', 'wrap_up') AND (
     i.state = 'offered' OR i.state = 'assigned' AND a.status = 'offline' AND (i.live OR a.since <= $1))`
 
+// selectLeft has besides what is offered to who may not reply any more or has lost the place;
+// of one agent all that is offered: what they lack of it is looked at then.
 const selectLeft = `
-SELECT i.ticket_id FROM routing_items i JOIN agents a ON ` + left + `
-WHERE $2::bigint = 0 OR i.agent_id = $2 ORDER BY i.rank_at LIMIT $3`
+SELECT ticket_id FROM (
+    SELECT i.ticket_id, i.rank_at FROM routing_items i JOIN agents a ON ` + left + `
+    WHERE $2::bigint = 0 OR i.agent_id = $2
+    UNION
+    SELECT i.ticket_id, i.rank_at FROM offers o JOIN routing_items i ON i.ticket_id = o.ticket_id JOIN agents a ON a.user_id = o.agent_id JOIN queues q ON q.id = i.queue_id
+    WHERE o.state = 'pending' AND (o.agent_id = $2 OR $2 = 0 AND (NOT a.can_reply
+        OR NOT EXISTS (SELECT FROM queue_agents p WHERE p.agent_id = o.agent_id AND p.queue_id IN (q.id, q.overflow_id))))
+) x ORDER BY rank_at, ticket_id LIMIT $3`
 
 const selectLeftOne = `
 SELECT i.state FROM routing_items i JOIN agents a ON ` + left + ` WHERE i.ticket_id = $2 FOR NO KEY UPDATE OF a`
 
 // TakeBack takes tickets, at most limit, from agents who do not attend to them any
-// more, and lets them wait again at their place. It returns how many. Several may
-// run at once.
+// more, and offers from those who may not have them any more, and lets them wait again at
+// their place. It returns how many. Several may run at once.
 func (s *Store) TakeBack(ctx context.Context, limit int) (n int, err error) {
 	return s.takeBack(ctx, 0, limit)
 }
@@ -147,8 +155,12 @@ func (s *Store) takeBack(ctx context.Context, from vezechat.UserID, limit int) (
 	since := s.instant().Add(-vezechat.KeepAsync)
 	return s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
 		var state vezechat.ItemState
-		if err := w.tx.QueryRow(ctx, selectLeftOne, since, w.t.ID).Scan(&state); err != nil {
-			return false, ignoreNone(err)
+		err := w.tx.QueryRow(ctx, selectLeftOne, since, w.t.ID).Scan(&state)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return w.withdrawUnfit(ctx)
+		}
+		if err != nil {
+			return false, err
 		}
 		if state == vezechat.ItemOffered {
 			return true, w.withdraw(ctx, vezechat.OfferWithdrawn)
@@ -158,13 +170,23 @@ func (s *Store) takeBack(ctx context.Context, from vezechat.UserID, limit int) (
 	}, selectLeft, since, from, limit)
 }
 
-const selectPresent = `
-SELECT EXISTS (SELECT FROM queue_agents p JOIN agents a ON a.user_id = p.agent_id JOIN queues q ON q.id = $1
-    WHERE p.queue_id IN (q.id, q.overflow_id) AND a.can_reply AND a.status IN ('online', 'wrap_up') AND a.user_id <> $2)`
+// withdrawUnfit ends the ticket's offer if its agent may not have the ticket any more.
+func (w *work) withdrawUnfit(ctx context.Context) (bool, error) {
+	p, err := placeOf(ctx, w.tx, w.t.ID)
+	if err != nil || p == nil || p.state != vezechat.ItemOffered {
+		return false, err
+	}
+	m := matching{ticket: w.t.ID, agent: p.agent, at: w.at}
+	var b pgx.Batch
+	m.queue(&b)
+	if err := w.tx.SendBatch(ctx, &b).Close(); err != nil || m.fits(w) {
+		return false, err
+	}
+	return true, w.withdraw(ctx, vezechat.OfferWithdrawn)
+}
 
-// Defer makes a waiting chat a ticket that is answered when there is time, if nobody
-// of its queue or the overflow queue is there besides its requester, or its queue is
-// closed. It reports whether it did.
+// Defer makes a waiting chat a ticket that is answered when there is time, if nobody is there
+// who may take it sooner or later, or its queue is closed. It reports whether it did.
 func (s *Store) Defer(ctx context.Context, id vezechat.TicketID) (done bool, err error) {
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		w, err := s.lockTicket(ctx, tx, id, lockSkip)
@@ -175,8 +197,8 @@ func (s *Store) Defer(ctx context.Context, id vezechat.TicketID) (done bool, err
 		if err != nil || p == nil || p.state != vezechat.ItemQueued {
 			return err
 		}
-		var present bool
-		if err := tx.QueryRow(ctx, selectPresent, p.queue, w.t.Requester).Scan(&present); err != nil {
+		there, err := someone(ctx, tx, &w.t, p)
+		if err != nil {
 			return err
 		}
 		plan, err := s.planOf(ctx, tx, &w.t)
@@ -184,7 +206,7 @@ func (s *Store) Defer(ctx context.Context, id vezechat.TicketID) (done bool, err
 			return err
 		}
 		switch {
-		case !present:
+		case !there:
 			w.why = vezechat.DeferNobody
 		case !plan.plan.Hours.Open(w.at):
 			w.why = vezechat.DeferClosed

@@ -142,6 +142,9 @@ func (s *Store) hearFirst(ctx context.Context, id vezechat.TicketID) {
 	for n := maxInbox; is && err == nil && n == maxInbox; {
 		n, _, err = s.drainTicket(ctx, id, lockWait)
 	}
+	if err != nil && ctx.Err() == nil {
+		s.log.WarnContext(ctx, "a ticket changes before it has heard its messages", "ticket", id, "error", translate(err))
+	}
 }
 
 // hear does what one message does to its ticket.
@@ -255,8 +258,8 @@ WITH RECURSIVE onward AS (
 )
 SELECT room_id FROM onward WHERE merged_into IS NULL`
 
-// goesOn carries what is said in the room of a closed ticket to where it goes on:
-// the ticket that this one was merged into, the one that follows it, or a new one.
+// goesOn carries what is said in the room of a closed ticket to where it goes on: the ticket
+// that this one was merged into, the one of who says it that follows this one, or a new one.
 func (w *work) goesOn(ctx context.Context, m *inboxRow) error {
 	if m.text == "" || w.t.CloseReason == vezechat.CloseSpam || w.t.Guest {
 		return nil // a guest sees no other ticket; the room is locked, this one was on its way
@@ -268,7 +271,7 @@ func (w *work) goesOn(ctx context.Context, m *inboxRow) error {
 	} else if vezechat.Thanks(m.text) {
 		return nil
 	} else {
-		err = w.tx.QueryRow(ctx, selectFollowUp, w.t.ID, w.t.Requester).Scan(&room)
+		err = w.tx.QueryRow(ctx, selectFollowUp, w.t.ID, m.user).Scan(&room)
 	}
 	switch {
 	case err == nil:
@@ -279,7 +282,8 @@ func (w *work) goesOn(ctx context.Context, m *inboxRow) error {
 	}
 	n := w.successor()
 	n.body, n.why = m.text, "a message in the room of a closed ticket"
-	n.by = vezechat.Caller{UserID: w.t.Requester, Handle: w.t.RequesterHandle}
+	n.by = vezechat.Caller{UserID: m.user, Handle: m.handle}
+	n.ticket.CreatedBy, n.ticket.Requester = m.user, m.user // or who saw it since a merge, who sees no other's
 	next, err := w.s.makeTicket(ctx, w.tx, n)
 	if err == nil {
 		w.note("followed_by", next.t.ID)

@@ -26,13 +26,15 @@ const (
 	withChannel   = `t.channel = $%d`
 	withWatcher   = `t.id IN (SELECT w.ticket_id FROM ticket_watchers w WHERE w.user_id = $%d)`
 	withWords     = `t.id IN (SELECT n.id FROM tickets n WHERE n.words @@ websearch_to_tsquery('simple', $%[1]d) UNION ALL ` + saidWords + `)`
-	afterNewest   = `t.id < $%d`
-	afterUpdated  = `(t.updated_at, t.id) < (SELECT o.updated_at, o.id FROM tickets o WHERE o.id = $%d)`
-	afterWaiting  = `(coalesce(t.waiting_since, 'infinity'), t.id) > (SELECT coalesce(o.waiting_since, 'infinity'), o.id FROM tickets o WHERE o.id = $%d)`
-	orderNewest   = `t.id DESC`
-	orderUpdated  = `t.updated_at DESC, t.id DESC`
-	orderWaiting  = `coalesce(t.waiting_since, 'infinity'), t.id`
-	countTickets  = `SELECT count(*) FROM (SELECT FROM tickets t%s LIMIT %d) c`
+	withOwnWords  = `(t.words @@ websearch_to_tsquery('simple', $%[1]d) OR EXISTS (SELECT FROM messages g WHERE g.room_id = t.room_id
+    AND to_tsvector('simple', g.text) @@ websearch_to_tsquery('simple', $%[1]d) AND g.deleted_at IS NULL AND g.hidden_at IS NULL))`
+	afterNewest  = `t.id < $%d`
+	afterUpdated = `(t.updated_at, t.id) < (SELECT o.updated_at, o.id FROM tickets o WHERE o.id = $%d)`
+	afterWaiting = `(coalesce(t.waiting_since, 'infinity'), t.id) > (SELECT coalesce(o.waiting_since, 'infinity'), o.id FROM tickets o WHERE o.id = $%d)`
+	orderNewest  = `t.id DESC`
+	orderUpdated = `t.updated_at DESC, t.id DESC`
+	orderWaiting = `coalesce(t.waiting_since, 'infinity'), t.id`
+	countTickets = `SELECT count(*) FROM (SELECT FROM tickets t%s LIMIT %d) c`
 
 	// selectTicketPage finds the page before it reads what is in it: what is sorted
 	// are numbers.
@@ -41,14 +43,15 @@ WITH page AS MATERIALIZED (SELECT t.id FROM tickets t%[1]s ORDER BY %[2]s LIMIT 
 SELECT ` + ticketColumns + ticketTables + ` JOIN page p ON p.id = t.id ORDER BY %[2]s`
 )
 
-// saidWords are the tickets in whose public rooms the words were said: among the
-// last 5,000 messages with them, as a word that everybody uses would take for ever.
+// saidWords are the tickets in whose public rooms the words were said: among the last 5,000
+// messages of such rooms with them, as a list of all would take for ever when everybody uses the
+// words. Who asks for their own tickets has withOwnWords, which reads their rooms alone.
 const saidWords = `
-SELECT h.ticket_id FROM (
-    SELECT g.room_id FROM messages g
+SELECT f.id FROM (
+    SELECT k.id FROM messages g JOIN tickets k ON k.room_id = g.room_id
     WHERE to_tsvector('simple', g.text) @@ websearch_to_tsquery('simple', $%[1]d) AND g.deleted_at IS NULL AND g.hidden_at IS NULL
     ORDER BY g.message_id DESC LIMIT 5000
-) f JOIN room_heads h ON h.room_id = f.room_id WHERE h.ticket_id IS NOT NULL AND NOT h.notes`
+) f`
 
 // conditions are the WHERE of a list, with its parameters.
 type conditions struct {
@@ -103,8 +106,12 @@ func (c *conditions) filter(f *vezechat.TicketFilter, by vezechat.Caller) {
 	if f.Watching {
 		c.add(withWatcher, by.UserID)
 	}
-	if f.Query != "" {
+	switch {
+	case f.Query == "":
+	case by.Desk():
 		c.add(withWords, f.Query)
+	default:
+		c.add(withOwnWords, f.Query)
 	}
 }
 

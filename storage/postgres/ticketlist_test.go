@@ -195,3 +195,22 @@ func TestTicketViews(t *testing.T) {
 	_, err = put(w.two, vezechat.TicketView{Name: "one more", Owner: w.two.UserID})
 	wantCode(t, err, vezechat.CodeTooLarge)
 }
+
+// A word that is much used elsewhere finds a ticket all the same.
+func TestTickets_FoundAmongOtherRooms(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	tk := w.ticket(w.ann, "help")
+	w.write(w.ann, tk.Room, "i want a refund", time.Now())
+	lobby := w.room(w.bob, vezechat.KindGuild, "Lobby")
+	if _, err := w.pool.Exec(t.Context(), `INSERT INTO messages (room_id, message_id, user_id, handle, text, created_at)
+		SELECT $1, 1000000 + i, $2, '@bob', 'refund ' || i, now() FROM generate_series(1, 5000) i`, lobby, w.bob.UserID); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []vezechat.Caller{w.staff, w.ann} {
+		p, err := w.Tickets(t.Context(), vezechat.TicketQuery{Caller: who, TicketFilter: vezechat.TicketFilter{Query: "refund"}})
+		if err != nil || len(p.Tickets) != 1 {
+			t.Errorf("%s finds %d tickets, %v", who.Handle, len(p.Tickets), err)
+		}
+	}
+}

@@ -89,6 +89,7 @@ type newTicket struct {
 	why    string
 	trace  vezechat.Trace
 	since  time.Time // its requester waits since then already; zero: since it is made
+	custom bool      // what it has besides is another ticket's, and was checked there, by the fields of then
 }
 
 func checkCreateTicket(r vezechat.CreateTicket) (n newTicket, err error) {
@@ -145,14 +146,17 @@ func (s *Store) makeTicket(ctx context.Context, tx pgx.Tx, n newTicket) (*work, 
 	if who.Guest && n.by.UserID != who.ID {
 		return nil, vezechat.Errorf(vezechat.CodeConflict, "requester: a guest sees one ticket, and would not see the new one")
 	}
-	if t.Custom, err = mergeCustom(ctx, tx, nil, t.Custom); err != nil {
-		return nil, err
+	if !n.custom {
+		if t.Custom, err = mergeCustom(ctx, tx, nil, t.Custom); err != nil {
+			return nil, err
+		}
 	}
 	if n.queue != "" && t.Queue == 0 {
 		if t.Queue, err = queueCalled(ctx, tx, n.queue); err != nil {
 			return nil, err
 		}
 	}
+	t.Live = t.Live && t.Queue != 0 // else nobody is asked who could be there
 	if t.ID, err = s.newTicketID(ctx, tx); err != nil {
 		return nil, err
 	}

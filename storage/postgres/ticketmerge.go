@@ -58,15 +58,41 @@ func (s *Store) MergeTicket(ctx context.Context, r vezechat.MergeTicket) (t veze
 	return t, err
 }
 
+const selectPeople = `
+SELECT user_id FROM room_members WHERE room_id = $1 ORDER BY user_id LIMIT $2`
+
+// people are those who see a ticket as its requester does: they are members of its public
+// room since a ticket of theirs was merged into it.
+func (w *work) people(ctx context.Context) ([]vezechat.UserID, error) {
+	rows, err := w.tx.Query(ctx, selectPeople, w.t.Room, vezechat.MaxPeople+1)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := pgx.AppendRows([]vezechat.UserID{w.t.Requester}, rows, pgx.RowTo[vezechat.UserID])
+	slices.Sort(ids)
+	return slices.Compact(ids), err
+}
+
 func merge(ctx context.Context, gone, kept *work, r vezechat.MergeTicket) error {
-	other := gone.t.Requester != kept.t.Requester
+	these, err := gone.people(ctx)
+	if err != nil {
+		return err
+	}
+	those, err := kept.people(ctx)
+	if err != nil {
+		return err
+	}
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(these, those))))
+	other := !slices.Equal(these, those)
 	switch {
 	case gone.t.Guest:
 		return vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the other: merge the other into it")
 	case kept.t.Status == vezechat.StatusClosed:
 		return vezechat.Errorf(vezechat.CodeConflict, "into: that ticket is closed")
 	case other && !r.Share:
-		return vezechat.Errorf(vezechat.CodeConflict, "the tickets are of different people: to let both see it, say share")
+		return vezechat.Errorf(vezechat.CodeConflict, "the tickets are of different people: to let all of them see it, say share")
+	case len(all) > vezechat.MaxPeople:
+		return vezechat.Errorf(vezechat.CodeTooLarge, "into: at most %d people see one ticket", vezechat.MaxPeople)
 	}
 	waiting := gone.t.WaitingSince
 	if err := gone.move(vezechat.MoveMerge, vezechat.PartyStaff); err != nil {
@@ -83,8 +109,11 @@ func merge(ctx context.Context, gone, kept *work, r vezechat.MergeTicket) error 
 	if err := kept.inherit(waiting); err != nil {
 		return err
 	}
-	if other {
-		if err := kept.admit(ctx, gone.t.Requester); err != nil {
+	for _, who := range all {
+		if slices.Contains(those, who) {
+			continue
+		}
+		if err := kept.admit(ctx, who); err != nil {
 			return err
 		}
 	}
@@ -195,7 +224,7 @@ func (w *work) split(ctx context.Context, r vezechat.SplitTicket, subject string
 		return nil, err
 	}
 	t := w.t
-	n := newTicket{kind: "split_off", why: w.why, by: r.Caller, trace: r.Trace, since: unanswered(said), ticket: vezechat.Ticket{
+	n := newTicket{kind: "split_off", why: w.why, by: r.Caller, trace: r.Trace, since: unanswered(said), custom: true, ticket: vezechat.Ticket{
 		Subject: subject, Channel: t.Channel, CreatedBy: r.Caller.UserID, Requester: t.Requester, Queue: t.Queue, Priority: t.Priority,
 		Tags: slices.Clone(t.Tags), Needs: slices.Clone(t.Needs), Custom: t.Custom,
 	}}
@@ -273,6 +302,9 @@ func (s *Store) FollowUpTicket(ctx context.Context, r vezechat.FollowUpTicket) (
 		}
 		if w.t.Status != vezechat.StatusClosed {
 			return 0, vezechat.Errorf(vezechat.CodeConflict, "the ticket is not closed: write in it")
+		}
+		if w.t.CloseReason == vezechat.CloseSpam && !r.Caller.Desk() {
+			return 0, vezechat.Errorf(vezechat.CodeForbidden, "the ticket was closed as spam: only the desk follows it up")
 		}
 		if w.t.Guest {
 			return 0, vezechat.Errorf(vezechat.CodeConflict, "a guest sees one ticket, and would not see the new one")

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -16,8 +17,9 @@ INSERT INTO ticket_links (ticket_id, other_id, kind) VALUES ($1, $2, $3) ON CONF
 const deleteLink = `
 DELETE FROM ticket_links WHERE ticket_id = $1 AND other_id = $2 AND kind = $3`
 
+// countLinks is how many links two tickets have, whoever has more.
 const countLinks = `
-SELECT count(*) FROM ticket_links WHERE ticket_id = $1`
+SELECT greatest((SELECT count(*) FROM ticket_links WHERE ticket_id = $1 OR other_id = $1), (SELECT count(*) FROM ticket_links WHERE ticket_id = $2 OR other_id = $2))`
 
 // LinkTicket implements vezechat.TicketService.
 func (s *Store) LinkTicket(ctx context.Context, r vezechat.LinkTicket) error {
@@ -35,29 +37,34 @@ func (s *Store) LinkTicket(ctx context.Context, r vezechat.LinkTicket) error {
 	}
 	_, err := s.deskChange(ctx, r.TicketRef, kind, func(ctx context.Context, w *work) error {
 		var n int
-		if err := w.tx.QueryRow(ctx, countLinks, w.t.ID).Scan(&n); err != nil {
+		if err := w.tx.QueryRow(ctx, countLinks, w.t.ID, r.Other).Scan(&n); err != nil {
 			return err
-		}
-		if n >= vezechat.MaxLinks && !r.Remove {
-			return vezechat.Errorf(vezechat.CodeTooLarge, "a ticket has at most %d links", vezechat.MaxLinks)
 		}
 		tag, err := w.tx.Exec(ctx, sql, w.t.ID, r.Other, r.Kind)
 		if foreign(err) {
 			return vezechat.Errorf(vezechat.CodeBadRequest, "other_id: there is no such ticket")
 		}
-		if err == nil && tag.RowsAffected() > 0 {
-			w.note("link", map[string]any{"other_id": r.Other, "kind": r.Kind})
+		if err != nil || tag.RowsAffected() == 0 {
+			return err
 		}
-		return err
+		if n >= vezechat.MaxLinks && !r.Remove {
+			return vezechat.Errorf(vezechat.CodeTooLarge, "a ticket has at most %d links, from it and to it", vezechat.MaxLinks)
+		}
+		w.note("link", map[string]any{"other_id": r.Other, "kind": r.Kind})
+		return nil
 	})
 	return err
 }
 
+// selectLinks are a ticket's links, and what its history says was merged into it.
 const selectLinks = `
-SELECT l.ticket_id, l.other_id, l.kind, t.subject, t.status
-FROM ticket_links l JOIN tickets t ON t.id = CASE WHEN l.ticket_id = $1 THEN l.other_id ELSE l.ticket_id END
-WHERE l.ticket_id = $1 OR l.other_id = $1
-ORDER BY l.ticket_id, l.other_id, l.kind LIMIT $2`
+SELECT l.ticket_id, l.other_id, l.kind, t.subject, t.status FROM (
+    SELECT ticket_id, other_id, kind FROM ticket_links WHERE ticket_id = $1 OR other_id = $1
+    UNION ALL
+    SELECT (h.new->>'merged_from')::bigint, h.ticket_id, 'merged_into' FROM ticket_history h
+    WHERE h.ticket_id = $1 AND h.kind = 'merged_in' AND h.new ? 'merged_from'
+) l JOIN tickets t ON t.id = CASE WHEN l.ticket_id = $1 THEN l.other_id ELSE l.ticket_id END
+ORDER BY l.kind = 'merged_into', l.ticket_id, l.other_id, l.kind LIMIT $2`
 
 // TicketLinks implements vezechat.TicketService.
 func (s *Store) TicketLinks(ctx context.Context, q vezechat.TicketRef) ([]vezechat.TicketLink, error) {
@@ -183,9 +190,26 @@ func (s *Store) RateTicket(ctx context.Context, r vezechat.RateTicket) error {
 			return err
 		}
 		w.note("score", r.Score)
+		if w.why == "" {
+			w.why = fmt.Sprintf("rated %d of 5", r.Score) // the event's reason
+		}
 		return nil
 	})
 	return err
+}
+
+const selectRating = `
+SELECT score, comment, at FROM ticket_ratings WHERE ticket_id = $1`
+
+// rated adds how its requester liked it, for the desk.
+func rated(ctx context.Context, db querier, t *vezechat.Ticket) error {
+	var r vezechat.Rating
+	err := db.QueryRow(ctx, selectRating, t.ID).Scan(&r.Score, &r.Comment, &r.At)
+	if err == nil {
+		r.At = r.At.UTC()
+		t.Rating = &r
+	}
+	return ignoreNone(err)
 }
 
 const selectHistory = `

@@ -76,11 +76,110 @@ func TestMergeTicket_OfTwoPeople(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := w.move(w.ann, b.ID, vezechat.MoveSolve)
-	wantCode(t, err, vezechat.CodeNotFound) // it is the other's to say that it is done
+	wantCode(t, err, vezechat.CodeForbidden) // it is the other's to say that it is done
+	wantCode(t, w.RateTicket(ctx, vezechat.RateTicket{TicketRef: tref(w.ann, b.ID), Score: 5}), vezechat.CodeForbidden)
+	_, err = w.move(w.user("cee"), b.ID, vezechat.MoveSolve)
+	wantCode(t, err, vezechat.CodeNotFound)
+	links, err := w.TicketLinks(ctx, tref(w.staff, b.ID))
+	if err != nil || len(links) != 1 || links[0] != (vezechat.TicketLink{TicketID: a.ID, OtherID: b.ID, Kind: vezechat.LinkMerged, Subject: "a", Status: vezechat.StatusClosed}) {
+		t.Errorf("what was merged into it: %+v, %v", links, err)
+	}
 	w.write(w.ann, a.Room, "me too", time.Now())
 	if p, err := w.Messages(ctx, vezechat.History{RoomRef: ref(w.bob, b.Room)}); err != nil || len(p.Messages) != 1 || p.Messages[0].UserID != w.ann.UserID {
 		t.Errorf("%+v, %v", p, err)
 	}
+}
+
+// Three people's tickets become one: all of them see it, once that was asked for each time.
+func TestMergeTicket_ChainAdmitsAll(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	cee := w.user("cee")
+	a, b, c := w.ticket(w.ann, "a"), w.ticket(w.bob, "b"), w.ticket(cee, "c")
+	for _, m := range [][2]vezechat.TicketID{{a.ID, b.ID}, {b.ID, c.ID}} {
+		wantCode(t, w.merge(m[0], m[1]), vezechat.CodeConflict)
+		if _, err := w.MergeTicket(ctx, vezechat.MergeTicket{TicketRef: tref(w.staff, m[0]), Into: m[1], Share: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write(w.ann, a.Room, "me too", time.Now())
+	if p, err := w.Messages(ctx, vezechat.History{RoomRef: ref(cee, c.Room)}); err != nil || len(p.Messages) != 1 {
+		t.Fatalf("where it went: %+v, %v", p, err)
+	}
+	for _, who := range []vezechat.Caller{w.ann, w.bob, cee} {
+		if _, err := w.Ticket(ctx, tref(who, c.ID)); err != nil {
+			t.Errorf("%s: the ticket: %v", who.Handle, err)
+		}
+		if _, err := w.Access(ctx, ref(who, c.Room)); err != nil {
+			t.Errorf("%s: the room: %v", who.Handle, err)
+		}
+	}
+}
+
+// Bob joined one of ann's tickets, and it is merged into another one of hers: bob would see
+// that, which is asked for, too.
+func TestMergeTicket_OfOnesOwnWithOthers(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	a, b, c := w.ticket(w.ann, "a"), w.ticket(w.bob, "b"), w.ticket(w.ann, "c")
+	share := func(from, into vezechat.TicketID) {
+		t.Helper()
+		if _, err := w.MergeTicket(ctx, vezechat.MergeTicket{TicketRef: tref(w.staff, from), Into: into, Share: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	share(b.ID, a.ID)
+	wantCode(t, w.merge(a.ID, c.ID), vezechat.CodeConflict)
+	wantCode(t, w.merge(c.ID, a.ID), vezechat.CodeConflict)
+	share(a.ID, c.ID)
+	w.write(w.bob, b.Room, "and me", time.Now())
+	if p, err := w.Messages(ctx, vezechat.History{RoomRef: ref(w.ann, c.Room)}); err != nil || len(p.Messages) != 1 {
+		t.Fatalf("where it went: %+v, %v", p, err)
+	}
+	if _, err := w.Ticket(ctx, tref(w.bob, c.ID)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who sees a ticket since a merge writes in it when it is closed: their words begin a ticket
+// of theirs, not one of its requester's that they do not see.
+func TestMergeTicket_ClosedGoesOnForEach(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	w := newDeskWorld(t, postgres.Options{Now: c.now})
+	ctx := t.Context()
+	a, b := w.ticket(w.ann, "a"), w.ticket(w.bob, "b")
+	if _, err := w.MergeTicket(ctx, vezechat.MergeTicket{TicketRef: tref(w.staff, a.ID), Into: b.ID, Share: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.mustMove(w.staff, b.ID, vezechat.MoveSolve)
+	c.advance(vezechat.ReopenTicket)
+	for range 2 {
+		w.write(w.ann, b.Room, "what about mine?", c.now())
+	}
+	w.write(w.bob, b.Room, "and mine?", c.now())
+	for _, who := range []vezechat.Caller{w.ann, w.bob} {
+		p, err := w.Tickets(ctx, vezechat.TicketQuery{Caller: who})
+		if err != nil || len(p.Tickets) != 2 || p.Tickets[0].FollowUpOf != b.ID || p.Tickets[0].Requester != who.UserID {
+			t.Errorf("%s: %+v, %v", who.Handle, p.Tickets, err)
+		}
+	}
+}
+
+// So many people see one ticket, and no more.
+func TestMergeTicket_MaxPeople(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	a, b := w.ticket(w.ann, "a"), w.ticket(w.bob, "b")
+	if _, err := w.pool.Exec(t.Context(), `WITH many AS (
+		INSERT INTO users (issuer, subject, handle, handle_key, handle_look) SELECT 'x', 'u' || i, '@u' || i, 'u' || i, 'u' || i FROM generate_series(1, $2) i RETURNING id
+	) INSERT INTO room_members (room_id, user_id, role) SELECT $1, id, 'member' FROM many`, a.Room, vezechat.MaxPeople-1); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.MergeTicket(t.Context(), vezechat.MergeTicket{TicketRef: tref(w.staff, a.ID), Into: b.ID, Share: true})
+	wantCode(t, err, vezechat.CodeTooLarge)
 }
 
 // However tickets are merged at the same time, each that is closed leads to one
@@ -166,6 +265,18 @@ func TestSplitTicket(t *testing.T) {
 	wantCode(t, err, vezechat.CodeTooLarge)
 }
 
+// Spam is followed up by the desk alone, which may have been wrong.
+func TestFollowUpTicket_Spam(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	tk := w.ticket(w.ann, "buy this")
+	w.mustMove(w.staff, tk.ID, vezechat.MoveSpam)
+	for who, want := range map[*vezechat.Caller]vezechat.Code{&w.ann: vezechat.CodeForbidden, &w.staff: ""} {
+		_, err := w.FollowUpTicket(t.Context(), vezechat.FollowUpTicket{TicketRef: tref(*who, tk.ID)})
+		wantCode(t, err, want)
+	}
+}
+
 func TestFollowUpTicket(t *testing.T) {
 	t.Parallel()
 	w := newDeskWorld(t, postgres.Options{})
@@ -185,7 +296,7 @@ func TestLinksWatchersRatings(t *testing.T) {
 	t.Parallel()
 	w := newDeskWorld(t, postgres.Options{})
 	ctx := t.Context()
-	a, b := w.ticket(w.ann, "a"), w.ticket(w.bob, "b")
+	a, b, full := w.ticket(w.ann, "a"), w.ticket(w.bob, "b"), w.ticket(w.bob, "full")
 	link := func(other vezechat.TicketID, kind vezechat.LinkKind, remove bool) error {
 		return w.LinkTicket(ctx, vezechat.LinkTicket{TicketRef: tref(w.staff, a.ID), Other: other, Kind: kind, Remove: remove})
 	}
@@ -200,6 +311,13 @@ func TestLinksWatchersRatings(t *testing.T) {
 	if got := w.get(a.ID); got.Version != 2 {
 		t.Errorf("one link, version %d", got.Version)
 	}
+	if _, err := w.pool.Exec(ctx, `ALTER TABLE ticket_links DROP CONSTRAINT ticket_links_ticket_id_fkey`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.pool.Exec(ctx, `INSERT INTO ticket_links SELECT 1000000 + i, $1, 'related' FROM generate_series(1, $2) i`, full.ID, vezechat.MaxLinks); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, link(full.ID, vezechat.LinkBlocks, false), vezechat.CodeTooLarge) // so many lead to it
 	if links, err := w.TicketLinks(ctx, tref(w.staff, b.ID)); err != nil || len(links) != 1 || links[0].Subject != "a" {
 		t.Errorf("the far end's links: %+v, %v", links, err)
 	}
@@ -328,7 +446,7 @@ func TestMacros(t *testing.T) {
 	}
 	own := put(w.staff, vezechat.Macro{Name: "mine", Owner: w.staff.UserID, Text: "x"})
 	all := put(w.boss, vezechat.Macro{
-		Name: "greet", Text: "Hi {{requester.handle}}, {{agent.handle}} here about {{ticket.id}}, {{ticket.subject}}. {{what}}",
+		Name: "greet", Text: "Hi {{requester.handle}}, {{agent.handle}} here about {{ticket.id}}, {{ticket.subject}}. {{what",
 		Actions: []vezechat.TicketAction{{Do: vezechat.DoTake}, {Do: vezechat.DoTag, Tag: "greeted"}},
 	})
 	queue := put(w.boss, vezechat.Macro{Name: "queue", Queue: 1, Text: "y"})
@@ -350,7 +468,7 @@ func TestMacros(t *testing.T) {
 	}
 	tk := w.ticket(w.ann, "{{agent.handle}}")
 	got, err := w.ApplyMacro(ctx, vezechat.ApplyMacro{TicketRef: tref(w.staff, tk.ID), Macro: all.ID})
-	if err != nil || got.Text != "Hi @ann, @staff here about "+tk.ID.String()+", {{agent.handle}}. {{what}}" || got.Ticket.Assignee != w.staff.UserID || got.Ticket.Version != 2 {
+	if err != nil || got.Text != "Hi @ann, @staff here about "+tk.ID.String()+", {{agent.handle}}. {{what" || got.Ticket.Assignee != w.staff.UserID || got.Ticket.Version != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, m := range []vezechat.MacroID{queue.ID, 4711} {
@@ -368,5 +486,36 @@ func TestMacros(t *testing.T) {
 		if _, err := w.PutMacro(ctx, vezechat.PutMacro{Caller: w.staff, Macro: m}); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A field is taken away, or has other options: tickets that have it are split all the same.
+func TestSplitTicket_AfterFieldChanged(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"deleted", "other options"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			w := newDeskWorld(t, postgres.Options{})
+			ctx := t.Context()
+			f := vezechat.TicketField{Key: "ship", Name: "Ship", Type: vezechat.FieldChoice, Options: []string{"corvette", "tug"}}
+			if _, err := w.PutTicketField(ctx, vezechat.PutTicketField{Caller: w.boss, Field: f}); err != nil {
+				t.Fatal(err)
+			}
+			tk := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "x", Custom: vezechat.CustomJSON(`{"ship":"corvette"}`)})
+			id := w.write(w.ann, tk.Room, "and my cargo?", time.Now())
+			var err error
+			if how == "deleted" {
+				err = w.DeleteTicketField(ctx, vezechat.PutTicketField{Caller: w.boss, Field: f})
+			} else {
+				f.Options = []string{"tug"}
+				_, err = w.PutTicketField(ctx, vezechat.PutTicketField{Caller: w.boss, Field: f})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.SplitTicket(ctx, vezechat.SplitTicket{TicketRef: tref(w.staff, tk.ID), From: id, Subject: "Cargo"}); err != nil {
+				t.Errorf("split: %v", err)
+			}
+		})
 	}
 }

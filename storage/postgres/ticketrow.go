@@ -148,7 +148,7 @@ func writeNeeds(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket) error {
 	}
 	_, err := tx.Exec(ctx, insertNeeds, t.ID, skills, levels)
 	if foreign(err) {
-		return vezechat.WrapError(vezechat.CodeBadRequest, err, "skills: there is no such skill")
+		return missing(err)
 	}
 	return err
 }

@@ -22,6 +22,9 @@ func (s *Store) Ticket(ctx context.Context, q vezechat.TicketRef) (vezechat.Tick
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	t, err := s.seenTicket(ctx, s.pool, q)
+	if err == nil && q.Caller.Desk() {
+		err = rated(ctx, s.pool, &t)
+	}
 	if err != nil {
 		return vezechat.Ticket{}, translate(err)
 	}
@@ -118,7 +121,10 @@ func (s *Store) lockFor(ctx context.Context, tx pgx.Tx, r vezechat.TicketRef, ki
 		return nil, err
 	}
 	if !owns(r.Caller, &w.t) && !r.Caller.Desk() {
-		return nil, noSuchTicket()
+		if _, err := s.seenTicket(ctx, tx, r); err != nil {
+			return nil, err
+		}
+		return nil, vezechat.Errorf(vezechat.CodeForbidden, "you see this ticket since yours was merged into it: that is for its requester to do")
 	}
 	if r.Version != 0 && r.Version != w.t.Version {
 		return nil, vezechat.Errorf(vezechat.CodeConflict, "the ticket has changed: it is at version %d, not %d", w.t.Version, r.Version)
@@ -207,7 +213,16 @@ func (w *work) enqueue(ctx context.Context, q vezechat.QueueID) error {
 		return vezechat.Errorf(vezechat.CodeBadRequest, "queue_id: there is no such queue")
 	}
 	w.t.Queue = q
+	w.unasked()
 	return nil
+}
+
+// unasked has a chat that is in no queue and with nobody be answered when there is time: nobody
+// is asked who could be there.
+func (w *work) unasked() {
+	if w.t.Live && w.t.Queue == 0 && w.t.Assignee == 0 {
+		w.t.Live, w.t.SilentAt = false, time.Time{}
+	}
 }
 
 // MoveTicket implements vezechat.TicketService.
@@ -276,6 +291,7 @@ func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
 		}
 	}
 	w.t.Assignee = to
+	w.unasked()
 	switch {
 	case to != 0 && w.t.Status.Working():
 		return w.move(vezechat.MoveAccept, vezechat.PartyStaff)
