@@ -84,7 +84,7 @@ bench-desk: ## Measure the desk on this machine, some three minutes: a table of 
 
 chaos: ## Kill every part under load and check the promises; SEED=n repeats a run
 	@./deploy/deps.sh go postgres redis
-	CI=1 $(GO) test ./internal/chaos -run 'TestChaos$$' -count=1 -v -timeout 15m -args -duration=$(DURATION) $(if $(SEED),-seed=$(SEED))
+	CI=1 $(GO) test ./internal/chaos -run 'TestChaos$$' -count=1 -v -timeout 15m -args -duration=$(DURATION) $(if $(SEED),-seed=$(SEED)) $(if $(GUARDED),-guarded)
 
 mutations: ## Break the hub on purpose, once for each mutation, and see whether chaos finds it
 	@./deploy/deps.sh go postgres redis

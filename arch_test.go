@@ -55,6 +55,8 @@ var rooms = map[string][]string{
 	"internal/natsd":     {"github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go", prom},
 	"internal/outgoing":  {"."},
 	"internal/names":     {".", "golang.org/x/text", "github.com/mtibben/confusables"},
+	"internal/names":     {".", "golang.org/x/text", "github.com/mtibben/confusables", "golang.org/x/net"},
+	"internal/client":    {".", "github.com/fasthttp/websocket"},
 	"internal/devstack":  {},
 	"internal/pgtest":    {"internal/devstack", "storage/postgres", "github.com/jackc/pgx/v5"},
 	"internal/redistest": {"internal/devstack", "github.com/redis/go-redis/v9"},

@@ -22,6 +22,7 @@ const (
 	EventMemberMuted     EventType = "room.member.muted"
 	EventMemberInvited   EventType = "room.member.invited"
 	EventMemberUninvited EventType = "room.member.uninvited"
+	EventMemberUnbanned  EventType = "room.member.unbanned"
 )
 
 // The events of tickets, and of what is done about them.
@@ -76,7 +77,7 @@ func (t EventType) Topic() Topic {
 	switch t {
 	case EventMessageCreated, EventMessageEdited, EventMessageDeleted, EventMessageHidden, EventMessageRestored,
 		EventReactionAdded, EventReactionRemoved, EventRoomCreated, EventRoomUpdated, EventRoomArchived,
-		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited:
+		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited, EventMemberUnbanned:
 		return TopicRoom
 	case EventTicketCreated, EventTicketAssigned, EventTicketUnassigned, EventTicketUpdated, EventTicketCommented,
 		EventTicketSolved, EventTicketReopened, EventTicketClosed, EventTicketMerged,
@@ -134,7 +135,7 @@ func (e *Event) validateRoom() error {
 		}
 	case EventMessageDeleted, EventMessageHidden, EventMessageRestored:
 		message = true
-	case EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited:
+	case EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited, EventMemberUnbanned:
 		if e.UserID <= 0 {
 			return Errorf(CodeBadRequest, "a member event needs user_id")
 		}

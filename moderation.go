@@ -317,8 +317,20 @@ type Sanction struct {
 	UserID      UserID     `json:"user_id"`
 	MutedUntil  *time.Time `json:"muted_until,omitempty"`
 	BannedUntil *time.Time `json:"banned_until,omitempty"`
-	Reason      string     `json:"reason,omitempty"` // of the last ban
-	Version     int64      `json:"version"`          // grows with each change of any sanction
+	SignedOutAt *time.Time `json:"signed_out_at,omitempty"` // sessions of browsers that began before are over
+	Reason      string     `json:"reason,omitempty"`        // of the last ban
+	Version     int64      `json:"version"`                 // grows with each change of any sanction
+}
+
+// SignedOutFor is how long edges remember that somebody was signed out: no session of a
+// browser lasts longer.
+const SignedOutFor = 7 * 24 * time.Hour
+
+// SignOut says that a provider has signed somebody out.
+type SignOut struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+	Key     string `json:"key"` // of the provider's word: the same within a day is the same
 }
 
 // SanctionQuery asks for the sanctions that have changed after a version, lifted
@@ -387,4 +399,8 @@ type ModerationService interface {
 
 	// Sanctions tells who is banned or muted on the hub. It asks nobody who they are.
 	Sanctions(ctx context.Context, q SanctionQuery) (SanctionPage, error)
+
+	// SignOut ends the sessions of somebody that have begun by now. A repeated Key ends
+	// nothing more. Of somebody whom the hub does not know there is nothing to end.
+	SignOut(ctx context.Context, r SignOut) error
 }

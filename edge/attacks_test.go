@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -102,18 +101,7 @@ func TestAttack_Tokens(t *testing.T) {
 	t.Parallel()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
-	var at string
-	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var v any = map[string]any{"issuer": at, "authorization_endpoint": at + "/a", "token_endpoint": at + "/t", "jwks_uri": at + "/keys"}
-		if r.URL.Path == "/keys" {
-			v = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: "RS256", Use: "sig"}}}
-		}
-		if err := json.NewEncoder(w).Encode(v); err != nil {
-			t.Error(err)
-		}
-	}))
-	t.Cleanup(idp.Close)
-	at = idp.URL
+	at := withKeys(t, key)
 	w := newSocketWorld(t, func(s settings) {
 		p, err := signin.New(signin.Config{
 			Issuer: at, ClientID: "hub", RedirectURL: "http://example.com/auth/callback", Audience: audience, Now: s.edge.Now,

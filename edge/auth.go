@@ -73,10 +73,22 @@ func (e *Edge) identify(c *fiber.Ctx) (Session, error) {
 	return e.admitted(e.sessionOf(sealed))
 }
 
-// admitted refuses who is banned from the whole hub. They may still sign out: the
-// session comes with the refusal.
+// admitted refuses who is banned from the whole hub, and whom their provider has signed
+// out since their session began. The banned may still sign out: the session comes with
+// the refusal.
 func (e *Edge) admitted(s Session) (Session, error) {
-	return s, e.cfg.Sanctions.Check(s.Caller.UserID)
+	if err := e.cfg.Sanctions.Check(s.Caller.UserID); err != nil {
+		return s, err
+	}
+	return s, e.stillIn(s)
+}
+
+// stillIn is for sessions of browsers alone: of tokens providers say when they end.
+func (e *Edge) stillIn(s Session) error {
+	if !s.Cookie || s.Caller.IsGuest() {
+		return nil
+	}
+	return e.cfg.Sanctions.SignedOut(s.Caller.UserID, s.sealed.At)
 }
 
 func (e *Edge) sessionOf(s identity.Session) Session {

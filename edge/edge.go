@@ -247,7 +247,8 @@ func (e *Edge) App() *fiber.App { return e.app }
 // its to drain: fasthttp forgets connections once they are hijacked.
 func (e *Edge) Run(ctx context.Context, ready func(), ln net.Listener) error {
 	var desk sync.WaitGroup
-	defer e.duty.stop() // after the sockets
+	defer e.cfg.Poster.Settle(flagOnce) // after all that is said
+	defer e.duty.stop()                 // after the sockets
 	defer desk.Wait()
 	defer e.cut()
 	desk.Go(func() { e.keyring.run(e.base) })

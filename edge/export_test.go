@@ -32,6 +32,9 @@ func (e *Edge) MountPanic() {
 	}))
 }
 
+// MaxFlags is of how many messages moderators can be still to be told.
+const MaxFlags = maxFlags
+
 // Sockets is how many are open.
 func (e *Edge) Sockets() int64 { return e.sockets.Load() }
 

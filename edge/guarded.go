@@ -12,10 +12,8 @@ import (
 	"vezeuniqverse.com/vezechat/edge/guard"
 )
 
-const (
-	flagWithin = 2 * time.Second // moderators are told of a message, or not at all
-	agesKept   = 1 << 14         // users whose first sight is remembered, 24 bytes each
-)
+// agesKept is how many users' first sight is remembered, 24 bytes each.
+const agesKept = 1 << 14
 
 // guarded is how a Poster asks its guards. Without guards everything is allowed.
 type guarded struct {
@@ -24,9 +22,9 @@ type guarded struct {
 	users      vezechat.UserService       // nil: nobody's account is new
 	now        func() time.Time
 
-	found     *prometheus.CounterVec
-	seconds   prometheus.Histogram
-	unflagged prometheus.Counter
+	found   *prometheus.CounterVec
+	seconds prometheus.Histogram
+	flags   *flagger // nil without moderation
 
 	mu    sync.Mutex // guards below
 	since map[vezechat.UserID]time.Time
@@ -43,11 +41,11 @@ func newGuarded(cfg PosterConfig) *guarded {
 			Name: "vezechat_edge_guard_seconds", Help: "Time that all guards took for a text.",
 			Buckets: []float64{2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2},
 		}),
-		unflagged: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "vezechat_edge_guard_unflagged_total", Help: "Messages that were let through, and of which moderators could not be told.",
-		}),
 	}
-	cfg.Registerer.MustRegister(g.found, g.seconds, g.unflagged)
+	cfg.Registerer.MustRegister(g.found, g.seconds)
+	if g.moderation != nil {
+		g.flags = newFlagger(g.moderation.Flag, g.now, cfg.Registerer)
+	}
 	return g
 }
 
@@ -140,17 +138,20 @@ func (g *guarded) held(ctx context.Context, s Send, text string, j vezechat.Judg
 	return vezechat.HeldError(h.ID)
 }
 
-// flag tells moderators of a message that was let through, if a guard wants it looked
-// at. That they could not be told is counted, and no error of its author's.
-func (g *guarded) flag(ctx context.Context, room vezechat.RoomID, id vezechat.MessageID, author vezechat.UserID, j vezechat.Judgement) {
+// flag has moderators told of a message that was let through, if a guard wants it
+// looked at. Its author does not wait for it.
+func (g *guarded) flag(room vezechat.RoomID, id vezechat.MessageID, author vezechat.UserID, j vezechat.Judgement) {
 	wants := slices.ContainsFunc(j.Findings, func(f vezechat.Finding) bool { return f.Verdict == vezechat.VerdictFlag })
-	if !wants || g.moderation == nil {
-		return
+	if wants && g.flags != nil {
+		g.flags.add(vezechat.FlagMessage{RoomID: room, MessageID: id, UserID: author, Findings: j.Findings})
 	}
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), flagWithin)
-	defer stop()
-	if err := g.moderation.Flag(ctx, vezechat.FlagMessage{RoomID: room, MessageID: id, UserID: author, Findings: j.Findings}); err != nil {
-		g.unflagged.Inc()
+}
+
+// Settle returns when moderators have been told of what was flagged, or within the
+// time: nothing is flagged after it.
+func (p *Poster) Settle(within time.Duration) {
+	if p.guarded.flags != nil {
+		p.guarded.flags.end(within)
 	}
 }
 

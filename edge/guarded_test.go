@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,19 +51,31 @@ func guardRules() vezechat.GuardRules {
 // moderators are what a Poster tells them.
 type moderators struct {
 	vezechat.ModerationService
+
+	mu      sync.Mutex // guards below
 	held    []vezechat.HoldMessage
 	flagged []vezechat.FlagMessage
 	err     error
 }
 
 func (m *moderators) Hold(_ context.Context, h vezechat.HoldMessage) (vezechat.Held, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.held = append(m.held, h)
 	return vezechat.Held{ID: 7}, m.err
 }
 
 func (m *moderators) Flag(_ context.Context, f vezechat.FlagMessage) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.flagged = append(m.flagged, f)
 	return m.err
+}
+
+func (m *moderators) set(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err = err
 }
 
 // guardedDesk is a Poster with guards, and with moderators unless alone.
@@ -77,6 +90,7 @@ func guardedDesk(t *testing.T, l edge.Limits, alone bool) (*desk, *moderators) {
 		cfg.Moderation = m
 	}
 	d.Poster = edge.NewPoster(cfg)
+	t.Cleanup(func() { d.Settle(0) })
 	return d, m
 }
 
@@ -107,6 +121,7 @@ func TestPoster_GuardsDecide(t *testing.T) {
 		}
 		ack, err := d.send(c, 2, tt.text, "n")
 		wantCode(t, tt.name, err, tt.code)
+		d.Settle(time.Minute)
 		if err != nil && strings.Contains(err.Error(), "k w a f") {
 			t.Errorf("%s: the refusal repeats the word: %v", tt.name, err)
 		}
@@ -142,10 +157,89 @@ func TestPoster_HeldMessageIsKeptForModerators(t *testing.T) {
 	if d.hub.appended() != 0 {
 		t.Error("it was said")
 	}
-	_, err = d.send(member(1), 2, "see http://odd.example", "n3")
-	wantCode(t, "flagged, and nobody can be told", err, "")
-	if n := counter(t, d.reg, "vezechat_edge_guard_unflagged_total"); n != 1 {
-		t.Errorf("%v messages that moderators were not told of, want 1", n)
+}
+
+// goneModerators do not answer until they are let to.
+type goneModerators struct {
+	vezechat.ModerationService
+	asked chan vezechat.FlagMessage
+	back  chan error
+}
+
+func (m *goneModerators) Flag(ctx context.Context, f vezechat.FlagMessage) error {
+	select {
+	case m.asked <- f:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-m.back:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// While moderators cannot be told, people go on writing; they are told later, in order,
+// and what does not fit is said and counted.
+func TestPoster_FlagsBesideTheMessages(t *testing.T) {
+	t.Parallel()
+	g, err := guard.New(guardRules(), 100)
+	must(t, err)
+	m := &goneModerators{asked: make(chan vezechat.FlagMessage), back: make(chan error)}
+	d := &desk{clock: &clock{at: start}, reg: prometheus.NewRegistry()}
+	d.hub = newFakeHub(d.clock.Now)
+	d.Poster = edge.NewPoster(edge.PosterConfig{Log: d.hub, Rooms: d.hub, Messages: d.hub, Moderation: m, Now: d.clock.Now, Registerer: d.reg, Guards: g})
+	said := func(i int) vezechat.Seq {
+		t.Helper()
+		d.clock.Add(time.Minute / 2) // no flood
+		ack, err := d.send(member(1), 2, fmt.Sprintf("see http://odd.example %s", strings.Repeat("x", 1+i%40)), fmt.Sprint("n", i))
+		must(t, err)
+		return ack.Seq
+	}
+	first := said(0)
+	if f := <-m.asked; f.MessageID != first {
+		t.Errorf("told of %d first, want %d", f.MessageID, first)
+	}
+	for i := range edge.MaxFlags + 4 { // none of these waits for an answer
+		said(i + 1)
+	}
+	if n := counter(t, d.reg, "vezechat_edge_guard_unflagged_total"); n != 5 {
+		t.Errorf("%v messages that moderators are not told of, want 5", n)
+	}
+	m.back <- vezechat.Errorf(vezechat.CodeNotFound, "gone") // of no use to try again
+	second := <-m.asked
+	if second.MessageID != first+1 {
+		t.Errorf("told of %d second, want %d", second.MessageID, first+1)
+	}
+	d.Settle(0)
+	if n := counter(t, d.reg, "vezechat_edge_guard_unflagged_total"); n != float64(5+edge.MaxFlags) {
+		t.Errorf("%v messages that moderators were not told of at the end, want %d", n, 5+edge.MaxFlags)
+	}
+	said(5000)
+	if n := counter(t, d.reg, "vezechat_edge_guard_unflagged_total"); n != float64(6+edge.MaxFlags) {
+		t.Errorf("%v, one after the end", n)
+	}
+}
+
+// Storage that is away for a moment is asked again.
+func TestPoster_FlagsAgain(t *testing.T) {
+	t.Parallel()
+	d, m := guardedDesk(t, edge.Limits{}, false)
+	m.set(vezechat.Errorf(vezechat.CodeUnavailable, "away"))
+	ack, err := d.send(member(1), 2, "see http://odd.example", "n")
+	must(t, err)
+	tried := func() int {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return len(m.flagged)
+	}
+	for end := time.Now().Add(10 * time.Second); tried() < 2 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	m.set(nil)
+	d.Settle(time.Minute)
+	if n := counter(t, d.reg, "vezechat_edge_guard_unflagged_total"); n != 0 || m.flagged[len(m.flagged)-1].MessageID != ack.Seq {
+		t.Errorf("%v were not told of; %+v", n, m.flagged)
 	}
 }
 
@@ -214,6 +308,7 @@ func TestPoster_GuardsEdits(t *testing.T) {
 	}
 	_, err = d.Edit(t.Context(), change, "now grobbel http://odd.example")
 	wantCode(t, "redacted and flagged", err, "")
+	d.Settle(time.Minute)
 	if _, e := d.hub.last(); e.Type != vezechat.EventMessageEdited || e.Text != "now ******* http://odd.example" || len(m.flagged) != 1 || m.flagged[0].MessageID != ack.Seq {
 		t.Errorf("%s %q, flagged %+v", e.Type, e.Text, m.flagged)
 	}

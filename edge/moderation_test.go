@@ -99,6 +99,28 @@ func TestMute_OfTheHubHoldsEverywhere(t *testing.T) {
 	})
 }
 
+// Who is muted on the whole hub says nothing in rooms, and still reaches the desk.
+func TestMute_OfTheHubLeavesTheDesk(t *testing.T) {
+	t.Parallel()
+	w := newModWorld(t)
+	e := w.edge(t, "edge-1")
+	room, id := e.room(), e.user(bob)
+	ticket := fmt.Sprintf("/tickets/%d", e.must(201, "POST", "/tickets", e.as(bob), `{"subject":"Help"}`).id(t))
+	e.act(200, `{"action":"mute","user_id":%d}`, id)
+	e.until("bob is muted", func() bool {
+		return e.do("POST", fmt.Sprintf("/rooms/%d/messages", room), e.as(bob), `{"text":"hi"}`).status == 403
+	})
+	e.must(201, "POST", ticket+"/comments", e.as(bob), `{"text":"why am I muted?"}`)
+	e.must(201, "POST", "/tickets", e.as(bob), `{"subject":"Again"}`)
+	asked := ticketIn(t, e.must(200, "GET", ticket, e.as(bob), ""))
+	c := dial(t, e.base, "/ws", e.as(bob))
+	c.event("hello")
+	if o := c.ask(1, `{"type":"send","room_id":%d,"text":"and on a socket","nonce":"n"}`, asked.Room); o["type"] != "ok" {
+		t.Errorf("on a socket: %v", o)
+	}
+	c.refused(2, vezechat.CodeMuted, `{"type":"send","room_id":%d,"text":"hi"}`, room)
+}
+
 func TestBan_SignOutIsLeft(t *testing.T) {
 	t.Parallel()
 	w := newModWorld(t)

@@ -11,6 +11,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge"
+	"vezeuniqverse.com/vezechat/edge/guard"
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natsd"
@@ -27,13 +28,15 @@ const judge = "judge"
 // modWorld is storage on a real PostgreSQL, and edges that have nothing in common with
 // it and each other but a real NATS.
 type modWorld struct {
-	t     testing.TB
-	nats  *natsd.Server
-	store *postgres.Store
-	pool  *pgxpool.Pool // to look at tables
-	deaf  bool          // edges hear no notices, as if all were lost
-	limit edge.Limits   // of people; those of a hub unless a test says otherwise
-	lossy bool          // edges hear no events either, and find them by themselves
+	t      testing.TB
+	nats   *natsd.Server
+	store  *postgres.Store
+	pool   *pgxpool.Pool // to look at tables
+	guards bool          // edges judge what is said, by the rules that are kept
+	deaf   bool          // edges hear no notices, as if all were lost
+	signIn edge.SignIn   // where people sign in; nil: nowhere
+	limit  edge.Limits   // of people; those of a hub unless a test says otherwise
+	lossy  bool          // edges hear no events either, and find them by themselves
 }
 
 // lossyHub is a hub to which no event gets by itself.
@@ -82,17 +85,31 @@ func (w *modWorld) edge(t testing.TB, name string) *modEdge {
 			Linger: 200 * time.Millisecond, SweepEvery: 100 * time.Millisecond,
 		})
 		c.Now = time.Now
+		var guards *guard.Guards
+		var use func(vezechat.RulesVersion)
+		if w.guards {
+			var err error
+			guards, err = guard.New(guardRules(), 100)
+			must(t, err)
+			use = func(v vezechat.RulesVersion) {
+				if v.Rules != nil {
+					must(t, guards.Use(*v.Rules))
+				}
+			}
+		}
 		sanctions = edge.NewSanctions(edge.SanctionsConfig{
+			OnRules:    use,
 			Moderation: client, Now: c.Now, Log: c.Logger, Registerer: c.Registerer,
-			OnBan:  func(user vezechat.UserID, why string) { edge.CloseBanned(sockets, user, why) },
-			OnHeld: func(h vezechat.Held) { edge.TellHeld(sockets, h) },
+			OnBan:     func(user vezechat.UserID, why string) { edge.CloseBanned(sockets, user, why) },
+			OnSignOut: func(user vezechat.UserID) { edge.CloseSignedOut(sockets, user) },
+			OnHeld:    func(h vezechat.Held) { edge.TellHeld(sockets, h) },
 		})
-		c.Hub, c.Sanctions = sockets, sanctions
+		c.Hub, c.Sanctions, c.SignIn = sockets, sanctions, w.signIn
 		c.Users, c.Rooms, c.Messages, c.Tickets, c.Desk, c.Support, c.Moderation = client, client, client, client, client, client, client
 		c.Keys, c.Contacts = client, client
 		c.Poster = edge.NewPoster(edge.PosterConfig{
 			Log: e.bus, Rooms: client, Messages: client, Moderation: client, Sanctions: sanctions, Now: c.Now,
-			Registerer: prometheus.NewRegistry(), Limits: w.limit,
+			Registerer: prometheus.NewRegistry(), Limits: w.limit, Guards: guards,
 		})
 	})
 	world.clock.Add(time.Since(start))

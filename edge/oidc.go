@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -35,6 +37,7 @@ type SignIn interface {
 	Refresh(ctx context.Context, token, subject string) (signin.Grant, error)
 	SignOut(ctx context.Context, idToken, back string) string
 	Revoke(ctx context.Context, token string) error
+	Logout(ctx context.Context, token string) (signin.Logout, error)
 	Origin() string
 }
 
@@ -52,6 +55,7 @@ type renewal struct {
 	Token   string    `json:"r,omitempty"`
 	IDToken string    `json:"i,omitempty"`
 	Until   time.Time `json:"e"`
+	Begun   time.Time `json:"b,omitzero"`
 }
 
 // atProvider is for what only a hub with a provider does.
@@ -113,14 +117,14 @@ func (e *Edge) fromProvider(c *fiber.Ctx) error {
 	if err != nil {
 		return notAgain(err)
 	}
-	if _, err := e.welcome(c, g, rand.Text(), e.cfg.Now().Add(sessionsFor)); err != nil {
+	if _, err := e.welcome(c, g, rand.Text(), e.cfg.Now()); err != nil {
 		return err
 	}
 	return redirect(c, localPath(a.Next))
 }
 
 // sessionsFor is how long a session can be refreshed; then people sign in again.
-const sessionsFor = 7 * 24 * time.Hour
+const sessionsFor = vezechat.SignedOutFor
 
 // notAgain makes of a page that says "sign in" one that says why it did not work:
 // else the browser would be sent round and round.
@@ -131,14 +135,19 @@ func notAgain(err error) error {
 	return err
 }
 
-// welcome begins or renews the session of somebody whom the provider vouches for.
-func (e *Edge) welcome(c *fiber.Ctx, g signin.Grant, session string, until time.Time) (Session, error) {
+// welcome begins or renews the session of somebody whom the provider vouches for. It was
+// begun at a time.
+func (e *Edge) welcome(c *fiber.Ctx, g signin.Grant, session string, begun time.Time) (Session, error) {
+	until := begun.Add(sessionsFor)
 	if !g.Identity.Scopes.Has(vezechat.ScopeChatRead) {
 		return Session{}, vezechat.Errorf(vezechat.CodeForbidden, "your account may not use this hub: it lacks the scope %s", vezechat.ScopeChatRead)
 	}
 	u, err := e.people.ensure(c.UserContext(), g.Identity)
 	if err == nil {
 		err = e.cfg.Sanctions.Check(u.ID)
+	}
+	if err == nil {
+		err = e.cfg.Sanctions.SignedOut(u.ID, begun)
 	}
 	if err != nil {
 		return Session{}, err
@@ -149,7 +158,7 @@ func (e *Edge) welcome(c *fiber.Ctx, g signin.Grant, session string, until time.
 	}
 	// A page needs the session's cookie for as long as its session can be refreshed.
 	e.setCookie(c, cookieSession, cookie, sealed.ExpiresAt)
-	e.keepRenewal(c, renewal{Session: session, Subject: g.Identity.Subject, Token: g.Refresh, IDToken: g.IDToken, Until: until})
+	e.keepRenewal(c, renewal{Session: session, Subject: g.Identity.Subject, Token: g.Refresh, IDToken: g.IDToken, Until: until, Begun: begun})
 	return e.sessionOf(sealed), nil
 }
 
@@ -205,7 +214,10 @@ func (e *Edge) renew(c *fiber.Ctx, r renewal) (Session, error) {
 	if g.IDToken == "" {
 		g.IDToken = r.IDToken
 	}
-	return e.welcome(c, g, r.Session, r.Until)
+	if r.Begun.IsZero() { // of a version of the hub that did not say
+		r.Begun = r.Until.Add(-sessionsFor)
+	}
+	return e.welcome(c, g, r.Session, r.Begun)
 }
 
 // refresh gives a page's script a session that goes on. There may be none any more to
@@ -243,6 +255,32 @@ func (e *Edge) partFrom(c *fiber.Ctx) string {
 		return ""
 	}
 	return e.cfg.SignIn.SignOut(c.UserContext(), r.IDToken, e.cfg.PublicURL+"/auth/signedout")
+}
+
+// signedOutThere takes a provider's word that somebody was signed out (OpenID Connect
+// Back-Channel Logout 1.0 §2.5). It comes without a browser: what vouches for it is the
+// token's signature. §2.8: 200 when their sessions are over, 400 when it is no good.
+func (e *Edge) signedOutThere(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	p, err := e.params(c)
+	if err != nil {
+		return err
+	}
+	token := p.String("logout_token")
+	if err := p.Err(); err != nil {
+		return err
+	}
+	out, err := e.cfg.SignIn.Logout(c.UserContext(), token)
+	if err != nil {
+		return err
+	}
+	// The provider's ids may be of any length and form.
+	key := sha256.Sum256([]byte(out.ID))
+	err = e.cfg.Moderation.SignOut(c.UserContext(), vezechat.SignOut{Issuer: out.Issuer, Subject: out.Subject, Key: "signed out " + hex.EncodeToString(key[:])})
+	if err != nil {
+		return err
+	}
+	return c.SendStatus(http.StatusOK)
 }
 
 // signedOut tells somebody that they are: without it, the first page would sign them

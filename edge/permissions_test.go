@@ -69,6 +69,7 @@ var rules = []rule{
 	{"POST /auth/dev", `{"handle":"zoe"}`, 200, everybody},
 	{"GET /auth/callback", "", 404, "nnnnnnnnnnn"}, // nobody signs in at a provider here
 	{"POST /auth/refresh", "", 404, "nnnnnnnnnnn"},
+	{"POST /auth/backchannel", `{"logout_token":"x"}`, 404, "nnnnnnnnnnn"},
 	{"GET /auth/signedout", "", 200, everybody},
 	{"GET /auth/me", "", 200, accounts},
 	{"POST /auth/signout", "", 204, accounts},

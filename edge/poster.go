@@ -140,7 +140,7 @@ func (p *Poster) send(ctx context.Context, s Send, text string, recall, counted 
 		Text: j.Text, Nonce: s.Nonce, ReplyTo: s.ReplyTo, By: s.By, Flags: flags(s), At: p.cfg.Now(),
 	}, s.Trace)
 	if err == nil && !ack.Duplicate {
-		p.guarded.flag(ctx, s.Access.Room.ID, ack.Seq, s.Caller.UserID, j)
+		p.guarded.flag(s.Access.Room.ID, ack.Seq, s.Caller.UserID, j)
 	}
 	return ack, err
 }
@@ -208,7 +208,10 @@ func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack,
 		return vezechat.Ack{}, gone()
 	}
 	j := p.guarded.judge(ctx, c.Caller, c.Access.Room.Kind, text, false)
-	if j.Verdict.Weight() >= vezechat.VerdictHold.Weight() {
+	switch j.Verdict {
+	case vezechat.VerdictHold: // what is said stands: there is nothing that a moderator could let appear in its order
+		return vezechat.Ack{}, vezechat.Errorf(vezechat.CodeBlockedContent, "a moderator would have to look at this first, so say it as a message of its own: %s", why(j))
+	case vezechat.VerdictBlock:
 		return vezechat.Ack{}, refused(j)
 	}
 	if p.guarded.unjudged(c.Caller, c.Access.Room.Kind) {
@@ -216,7 +219,7 @@ func (p *Poster) Edit(ctx context.Context, c Change, text string) (vezechat.Ack,
 	}
 	ack, err := p.change(ctx, c, vezechat.Event{Type: vezechat.EventMessageEdited, Text: j.Text})
 	if err == nil && !ack.Duplicate {
-		p.guarded.flag(ctx, c.Access.Room.ID, c.MessageID, c.Caller.UserID, j)
+		p.guarded.flag(c.Access.Room.ID, c.MessageID, c.Caller.UserID, j)
 	}
 	return ack, err
 }

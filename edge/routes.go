@@ -81,6 +81,7 @@ func (e *Edge) authRoutes() {
 	}
 	e.app.Get("/auth/callback", e.atProvider(e.signsIn(e.fromProvider)))
 	e.app.Post("/auth/refresh", e.atProvider(e.signsIn(e.refresh)))
+	e.app.Post("/auth/backchannel", e.atProvider(e.signedOutThere))
 	e.app.Get("/auth/signedout", e.signedOut)
 	e.app.Get("/auth/me", e.signedIn(e.me))
 	e.app.Post("/auth/signout", e.signedIn(e.signOut))

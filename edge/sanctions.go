@@ -50,9 +50,10 @@ type SanctionsConfig struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 
-	OnBan   func(user vezechat.UserID, why string) // the sockets of somebody are to be closed
-	OnHeld  func(vezechat.Held)                    // a held message was decided: its author is to hear of it
-	OnRules func(vezechat.RulesVersion)            // the guards' rules, at the start and after each change
+	OnBan     func(user vezechat.UserID, why string) // the sockets of somebody are to be closed
+	OnSignOut func(vezechat.UserID)                  // the sockets of somebody's sessions are to be closed
+	OnHeld    func(vezechat.Held)                    // a held message was decided: its author is to hear of it
+	OnRules   func(vezechat.RulesVersion)            // the guards' rules, at the start and after each change
 }
 
 // NewSanctions returns Sanctions that know nothing yet: everybody is refused as
@@ -175,9 +176,13 @@ func (s *Sanctions) take(x vezechat.Sanction) {
 		s.mu.Unlock()
 		return
 	}
+	was := s.list[x.UserID].SignedOutAt
 	s.list[x.UserID] = x
 	s.known.Set(float64(len(s.list)))
 	s.mu.Unlock()
+	if x.SignedOutAt != nil && (was == nil || was.Before(*x.SignedOutAt)) && s.cfg.OnSignOut != nil {
+		s.cfg.OnSignOut(x.UserID)
+	}
 	if err := banned(x, s.cfg.Now()); err != nil && s.cfg.OnBan != nil {
 		s.cfg.OnBan(x.UserID, err.err.Message)
 	}
@@ -189,7 +194,8 @@ func (s *Sanctions) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, x := range s.list {
-		if !lasts(x.MutedUntil, now) && !lasts(x.BannedUntil, now) && x.Version <= s.version {
+		out := x.SignedOutAt != nil && now.Sub(*x.SignedOutAt) < vezechat.SignedOutFor
+		if !out && !lasts(x.MutedUntil, now) && !lasts(x.BannedUntil, now) && x.Version <= s.version {
 			delete(s.list, id)
 		}
 	}
@@ -219,9 +225,22 @@ func (s *Sanctions) Check(user vezechat.UserID) error {
 	return nil
 }
 
-// Under returns an access with what somebody may not do on the whole hub.
-func (s *Sanctions) Under(a vezechat.Access, user vezechat.UserID) vezechat.Access {
+// SignedOut returns nil for a session that began at a time, unless its provider has
+// signed its bearer out since: CodeUnauthorized.
+func (s *Sanctions) SignedOut(user vezechat.UserID, begun time.Time) error {
 	if s == nil {
+		return nil
+	}
+	if at := s.of(user).SignedOutAt; at != nil && !begun.After(*at) {
+		return vezechat.Errorf(vezechat.CodeUnauthorized, "you were signed out, sign in again")
+	}
+	return nil
+}
+
+// Under returns an access with what somebody may not do on the whole hub. Who is muted
+// there still reaches the desk.
+func (s *Sanctions) Under(a vezechat.Access, user vezechat.UserID) vezechat.Access {
+	if s == nil || a.Room.Kind == vezechat.KindSupport {
 		return a
 	}
 	if until := s.of(user).MutedUntil; until != nil && (a.MutedUntil == nil || a.MutedUntil.Before(*until)) {
@@ -241,6 +260,12 @@ func (s *Sanctions) Ready() error {
 // CloseBanned closes the sockets of somebody who is banned.
 func CloseBanned(h *hub.Hub, user vezechat.UserID, why string) {
 	h.CloseUser(user, wire.CloseBanned, vezechat.Clip(why, maxCloseReason))
+}
+
+// CloseSignedOut closes the sockets of somebody who was signed out. Those that came by
+// no session come back.
+func CloseSignedOut(h *hub.Hub, user vezechat.UserID) {
+	h.CloseUser(user, wire.CloseExpired, "signed out")
 }
 
 // TellHeld tells the sockets of its author what a moderator has decided about a message

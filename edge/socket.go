@@ -204,6 +204,8 @@ func (e *Edge) enter(w hub.Writer, st *start) (*hub.Conn, error) {
 	hc.Send(wire.Hello(e.cfg.Hub.Epoch(), user.ID, user.Handle))
 	if err := e.cfg.Sanctions.Check(user.ID); err != nil { // banned while the socket opened, before the hub knew it
 		e.dismissBanned(hc, err)
+	} else if err := e.stillIn(*st.session); err != nil { // likewise signed out
+		hc.Close(wire.CloseExpired, "signed out")
 	}
 	return hc, nil
 }

@@ -56,6 +56,10 @@ type Config struct {
 	RoomsPerHour   int      // that one of them may have made; 0: none
 	LinesPerMinute int      // of one of their rooms; 0: none
 
+	// Judge judges what a player says; nil: it is not judged. What the guards block is
+	// said nowhere, and what they would hold neither: its author could not be told.
+	Judge func(text string) vezechat.Judgement
+
 	Batch      int // records in one run; 0: DefaultBatch
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -228,6 +232,14 @@ func closed(m match) error {
 // so, or be a late repetition, and is looked for.
 func (b *Bridge) line(ctx context.Context, c vezechat.Caller, room vezechat.RoomID, e *vezechat.GameEvent, r vezechat.GameRecord) error {
 	text, flag := e.Line()
+	if e.Type == vezechat.GameSay && b.cfg.Judge != nil {
+		j := b.cfg.Judge(text)
+		if j.Verdict.Weight() >= vezechat.VerdictHold.Weight() { // no dead letter, which would keep it
+			b.metrics.events.WithLabelValues("refused").Inc()
+			return nil
+		}
+		text = j.Text
+	}
 	nonce := nonceOf(r)
 	if r.Repeated || b.cfg.Clock().Sub(r.At) > logKnows {
 		ref := vezechat.RoomRef{Caller: c, RoomID: room}
@@ -379,7 +391,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "vezechat", Subsystem: "game", Name: "events_total", Help: "What game servers said, by type; buried: among the dead letters.",
+			Namespace: "vezechat", Subsystem: "game", Name: "events_total", Help: "What game servers said, by type; buried: among the dead letters; refused: by the guards.",
 		}, []string{"type"}),
 		strangers: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "vezechat", Subsystem: "game", Name: "strangers_total", Help: "Players of a match whom the hub does not know.",

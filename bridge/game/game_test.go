@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,9 +27,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
 
 // world is a NATS server, a PostgreSQL behind services, and a bridge.
 type world struct {
-	t   *testing.T
-	bus *bus.Bus
-	log *unsure
+	t     *testing.T
+	bus   *bus.Bus
+	log   *unsure
+	judge func(string) vezechat.Judgement
 	svc.Client
 }
 
@@ -77,7 +79,7 @@ func newWorld(t *testing.T) *world {
 
 // bridge runs a bridge until the test ends, or stop is called.
 func (w *world) bridge(change ...func(*game.Config)) (stop func()) {
-	cfg := game.Config{Reader: w.bus, Log: w.log, Users: w, Rooms: w, Messages: w, Batch: 16}
+	cfg := game.Config{Reader: w.bus, Log: w.log, Users: w, Rooms: w, Messages: w, Batch: 16, Judge: w.judge}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -130,6 +132,46 @@ func until(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not happen: %s", what)
 		}
+	}
+}
+
+// What players say in a match is judged, what the game says is not; and what is blocked
+// is nowhere, among the dead letters neither.
+func TestBridge_Judges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.judge = func(text string) vezechat.Judgement {
+		j := vezechat.Judgement{Verdict: vezechat.VerdictAllow, Text: text}
+		switch {
+		case strings.Contains(text, "kwaffel"):
+			j.Verdict = vezechat.VerdictBlock
+		case strings.Contains(text, "holdword"):
+			j.Verdict = vezechat.VerdictHold
+		case strings.Contains(text, "grobbel"):
+			j.Verdict, j.Text = vezechat.VerdictRedact, strings.ReplaceAll(text, "grobbel", "*******")
+		}
+		return j
+	}
+	w.bridge()
+	w.say("dust2", "1", `{"type":"match.opened"}`)
+	for i, body := range []string{
+		`{"type":"say","actor":"ann","text":"you kwaffel"}`, `{"type":"say","actor":"kwaffel","text":"hi"}`, `{"type":"say","actor":"ann","text":"a holdword"}`,
+		`{"type":"say","actor":"ann","text":"you grobbel"}`, `{"type":"notice","text":"the kwaffel map"}`, `{"type":"say","actor":"ann","text":"the end"}`,
+	} {
+		w.say("dust2", fmt.Sprint("s", i), body)
+	}
+	var got []string
+	until(t, "the last line", func() bool {
+		for _, lines := range w.lines() {
+			got = lines
+		}
+		return len(got) > 0 && got[len(got)-1] == "ann: the end"
+	})
+	if want := []string{"ann: you *******", "the kwaffel map", "ann: the end"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if dead, err := w.bus.After(t.Context(), vezechat.SubjectDLQ, 0, 10); err == nil && len(dead) > 0 {
+		t.Errorf("%d dead letters", len(dead))
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/game"
 	"vezeuniqverse.com/vezechat/bridge/redisstream"
+	"vezeuniqverse.com/vezechat/edge"
 	"vezeuniqverse.com/vezechat/edge/guard"
 	fanout "vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/internal/bus"
@@ -164,11 +165,41 @@ func (h *hub) bridgePart() part {
 func (h *hub) gamesPart() part {
 	return part{"games", func(ctx context.Context, ready func()) error {
 		client := svc.NewClient(h.bus)
+		judge, stop, err := h.gameGuards(ctx)
+		if err != nil {
+			return err
+		}
+		defer stop()
 		return game.New(game.Config{
-			Reader: h.bus, Log: h.bus, Users: client, Rooms: client, Messages: client, Logger: h.log, Registerer: h.reg,
+			Reader: h.bus, Log: h.bus, Users: client, Rooms: client, Messages: client, Logger: h.log, Registerer: h.reg, Judge: judge,
 			Trends: sources(h.TrendSources), RoomsPerHour: h.TrendRooms, LinesPerMinute: h.TrendLines,
 		}).Run(ctx, ready)
 	}}
+}
+
+// gameGuards judge what players say in matches, by rules that are kept current until
+// stop. There may be no edge in this process.
+func (h *hub) gameGuards(ctx context.Context) (judge func(string) vezechat.Judgement, stop func(), err error) {
+	guards, err := guard.New(guard.Default(), 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	rules := edge.NewSanctions(edge.SanctionsConfig{
+		Moderation: svc.NewClient(h.bus), Now: time.Now, Log: h.log,
+		OnRules: func(v vezechat.RulesVersion) { h.useRules(guards, v) },
+	})
+	unhear, err := h.bus.OnNotice(rules.Hear)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := rules.Load(ctx); err != nil {
+		h.log.Warn("what players say in games is judged by the built-in rules until storage has told", "err", err)
+	}
+	end := inBackground(ctx, rules.Run)
+	judge = func(text string) vezechat.Judgement {
+		return guards.Judge(guard.Message{Text: text, Kind: vezechat.KindParty}, 0, guard.Author{Age: -1, Now: time.Now()}, false)
+	}
+	return judge, func() { unhear(); end() }, nil
 }
 
 func urlOf(ln net.Listener) string {

@@ -105,19 +105,20 @@ func (h *hub) edgePart() part {
 func (h *hub) sanctions() edge.SanctionsConfig {
 	return edge.SanctionsConfig{
 		Moderation: svc.NewClient(h.bus), Now: time.Now, Log: h.log, Registerer: h.reg,
-		OnBan:   func(user vezechat.UserID, why string) { edge.CloseBanned(h.rooms, user, why) },
-		OnHeld:  func(held vezechat.Held) { edge.TellHeld(h.rooms, held) },
-		OnRules: h.useRules,
+		OnBan:     func(user vezechat.UserID, why string) { edge.CloseBanned(h.rooms, user, why) },
+		OnSignOut: func(user vezechat.UserID) { edge.CloseSignedOut(h.rooms, user) },
+		OnHeld:    func(held vezechat.Held) { edge.TellHeld(h.rooms, held) },
+		OnRules:   func(v vezechat.RulesVersion) { h.useRules(h.guards, v) },
 	}
 }
 
 // useRules puts the guards' rules in force: those that are kept, or the built-in ones.
-func (h *hub) useRules(v vezechat.RulesVersion) {
+func (h *hub) useRules(guards *guard.Guards, v vezechat.RulesVersion) {
 	rules := guard.Default()
 	if v.Rules != nil {
 		rules = *v.Rules
 	}
-	if err := h.guards.Use(rules); err != nil {
+	if err := guards.Use(rules); err != nil {
 		h.log.Error("the rules of the guards cannot be used: those before stay in force", "version", v.Version, "err", err)
 		return
 	}

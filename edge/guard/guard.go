@@ -66,7 +66,10 @@ func (m *Matcher) judge(t *text, msg Message, by Author, said Said) vezechat.Jud
 
 // judgeWords adds a finding for each list that has words in a text.
 func (m *Matcher) judgeWords(t *text, kind vezechat.RoomKind, rules vezechat.RoomVerdicts, staff bool, j *vezechat.Judgement) {
-	matters := m.matters(kind, rules, staff)
+	matters := m.matter[kind].others
+	if staff {
+		matters = m.matter[kind].staff
+	}
 	if len(matters) == 0 {
 		return
 	}

@@ -210,6 +210,9 @@ func dotAt(s string, i int) int {
 	if c := s[i]; c != ' ' && c != '[' && c != '(' && c != '{' && c < utf8.RuneSelf {
 		return 0
 	}
+	if s[i] == ' ' && (i+1 == len(s) || s[i+1] != '[' && s[i+1] != '(' && s[i+1]|0x20 != 'd') { // a space, as most are
+		return 0
+	}
 	for _, d := range dotsInDisguise {
 		if len(s) >= i+len(d) && strings.EqualFold(s[i:i+len(d)], d) {
 			return len(d)
@@ -222,13 +225,30 @@ func dotAt(s string, i int) int {
 // lower case: a sentence that begins right after a full stop is no host.
 func topLevel(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
-	if last == "" || strings.ToLower(last) != last {
+	if len(last) < 2 { // no domain of one letter is there
+		return false
+	}
+	for i := range len(last) {
+		switch c := last[i]; {
+		case c >= 'A' && c <= 'Z':
+			return false
+		case c >= utf8.RuneSelf:
+			return topLevelWide(last)
+		}
+	}
+	return inRootZone(last)
+}
+
+// topLevelWide is topLevel for what is not ASCII.
+func topLevelWide(last string) bool {
+	if strings.ToLower(last) != last {
 		return false
 	}
 	ascii, err := idna.Lookup.ToASCII(last)
-	if err != nil {
-		return false
-	}
+	return err == nil && inRootZone(ascii)
+}
+
+func inRootZone(ascii string) bool {
 	suffix, icann := publicsuffix.PublicSuffix("x." + ascii)
 	return icann && suffix == ascii
 }

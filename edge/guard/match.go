@@ -22,9 +22,13 @@ type Matcher struct {
 	misspelt map[uint64]misspelt
 	allows   bool // there are words that hit nothing
 	lists    []listed
+	matter   map[vezechat.RoomKind]concerns
 	hosts    hosts
 	texts    *sync.Pool
 }
+
+// concerns says for each list whether something follows from it, for staff and others.
+type concerns struct{ staff, others []bool }
 
 // listed is what a list means.
 type listed struct {
@@ -77,6 +81,10 @@ func Compile(b *Base, r vezechat.GuardRules) (*Matcher, error) {
 	for r := range m.root {
 		m.root[r] = m.auto.next(0, rune(r))
 	}
+	m.matter = map[vezechat.RoomKind]concerns{}
+	for kind, verdicts := range r.Rooms {
+		m.matter[kind] = concerns{m.matters(kind, verdicts, true), m.matters(kind, verdicts, false)}
+	}
 	var err error
 	m.hosts, err = newHosts(b.fold, r.Links)
 	return m, err
@@ -108,11 +116,7 @@ func (m *Matcher) find(t *text, matters []bool) []hit {
 		if l.gap == gapWall {
 			n = 0
 		}
-		if n == 0 && l.r < utf8.RuneSelf {
-			n = m.root[l.r]
-		} else {
-			n = m.auto.step(n, l.r)
-		}
+		n = m.step(n, l.r)
 		for f := m.auto.nodes[n].found; f != 0; f = m.auto.nodes[m.auto.nodes[f].fail].found {
 			for _, p := range m.auto.nodes[f].ends {
 				m.candidate(t, &m.patterns[p], int32(j), matters)
@@ -127,6 +131,20 @@ func (m *Matcher) find(t *text, matters []bool) []hit {
 	}
 	slices.SortStableFunc(t.hits, func(a, b hit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to)) })
 	return t.hits
+}
+
+// step is that of the automaton. Most letters lead to the root, and on from there without
+// a look into its table.
+func (m *Matcher) step(n int32, r rune) int32 {
+	for ; n != 0; n = m.auto.nodes[n].fail {
+		if to := m.auto.next(n, r); to != 0 {
+			return to
+		}
+	}
+	if r < utf8.RuneSelf {
+		return m.root[r]
+	}
+	return m.auto.next(0, r)
 }
 
 // candidate judges a pattern that ends with a letter, and keeps it if it is a word.

@@ -123,7 +123,8 @@ type Session struct {
 	UserID    vezechat.UserID `json:"uid"`
 	Handle    string          `json:"h"`
 	Scopes    vezechat.Scopes `json:"sc"`
-	Guest     vezechat.Guest  `json:"g,omitzero"` // of a guest
+	Guest     vezechat.Guest  `json:"g,omitzero"`  // of a guest
+	At        time.Time       `json:"at,omitzero"` // when it was begun or last went on
 	ExpiresAt time.Time       `json:"exp"`
 }
 
@@ -176,7 +177,7 @@ func (s *Sessions) BeginGuest(id string, u vezechat.User, g vezechat.Guest) (Ses
 }
 
 func (s *Sessions) seal(purpose string, until time.Time, sess Session) (Session, string, error) {
-	sess.ExpiresAt = until.UTC().Truncate(time.Second)
+	sess.At, sess.ExpiresAt = s.now().UTC(), until.UTC().Truncate(time.Second)
 	b, err := json.Marshal(sess)
 	if err != nil {
 		return Session{}, "", vezechat.WrapError(vezechat.CodeInternal, err, "the session cannot be written")

@@ -71,6 +71,7 @@ func (b *body) Close() error {
 
 type metrics struct {
 	signIns   *prometheus.CounterVec
+	logouts   *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
 	keys      *prometheus.CounterVec
 }
@@ -82,6 +83,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return c
 	}
 	return &metrics{
+		logouts:   counter("logouts_total", "Sign-outs that the provider told of: ok, or the code of the error."),
 		signIns:   counter("sign_ins_total", "People who came back from the provider: ok, or the code of the error."),
 		refreshes: counter("refreshes_total", "Sessions that were refreshed: ok, or the code of the error."),
 		keys:      counter("key_fetches_total", "How often the provider was asked for its keys."),

@@ -394,6 +394,76 @@ func TestProvider_TalksTooMuch(t *testing.T) {
 	}
 }
 
+// A logout token is what OpenID Connect Back-Channel Logout 1.0 §2.4 says, for this hub,
+// made just now.
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	s := p.open(t)
+	const event = "http://schemas.openid.net/event/backchannel-logout"
+	now := p.now.Unix()
+	for _, tt := range []struct {
+		name string
+		over map[string]any
+		ok   bool
+	}{
+		{"good", nil, true},
+		{"with a session", map[string]any{"sid": "s1"}, true},
+		{"a session alone", map[string]any{"sid": "s1", "sub": nil}, false},
+		{"nobody", map[string]any{"sub": nil}, false},
+		{"another issuer", map[string]any{"iss": "https://evil.example"}, false},
+		{"another client", map[string]any{"aud": "other"}, false},
+		{"no audience", map[string]any{"aud": nil}, false},
+		{"for several", map[string]any{"aud": []string{clientID, "other"}}, true},
+		{"expired", map[string]any{"exp": now - 1}, false},
+		{"without an end", map[string]any{"exp": nil}, false},
+		{"old", map[string]any{"iat": now - 301}, false},
+		{"a little old", map[string]any{"iat": now - 299}, true},
+		{"from the future", map[string]any{"iat": now + 61}, false},
+		{"made at no time", map[string]any{"iat": nil}, false},
+		{"without an id", map[string]any{"jti": nil}, false},
+		{"an empty id", map[string]any{"jti": ""}, false},
+		{"an id that is a number", map[string]any{"jti": 7}, false},
+		{"an endless id", map[string]any{"jti": strings.Repeat("x", 1025)}, false},
+		{"a nonce", map[string]any{"nonce": "n"}, false},
+		{"an empty nonce", map[string]any{"nonce": ""}, false},
+		{"no events", map[string]any{"events": nil}, false},
+		{"another event", map[string]any{"events": map[string]any{event + "x": map[string]any{}}}, false},
+		{"an event that is no object", map[string]any{"events": map[string]any{event: true}}, false},
+		{"an event that is null", map[string]any{"events": map[string]any{event: nil}}, false},
+		{"events that are a list", map[string]any{"events": []string{event}}, false},
+	} {
+		claims := map[string]any{"jti": "j1", "events": map[string]any{event: map[string]any{}}}
+		for k, v := range tt.over {
+			claims[k] = v
+		}
+		out, err := s.Logout(t.Context(), p.sign(claims))
+		want := vezechat.CodeBadRequest
+		if tt.ok {
+			want = ""
+		}
+		if vezechat.CodeOf(err) != want || tt.ok && (out != signin.Logout{Issuer: p.URL, Subject: "u1", ID: "j1"}) {
+			t.Errorf("%s: %+v, %v, want %q", tt.name, out, err, want)
+		}
+	}
+	good := p.sign(map[string]any{"jti": "j1", "events": map[string]any{event: map[string]any{}}})
+	parts := strings.Split(good, ".")
+	for _, token := range []string{"", "x", "..", parts[0] + "." + parts[1] + ".", "eyJhbGciOiJub25lIn0." + parts[1] + ".", p.sign(nil)} {
+		if _, err := s.Logout(t.Context(), token); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+			t.Errorf("%.40q: %v", token, err)
+		}
+	}
+	p.turn() // forged: by a key that the provider does not have any more
+	if _, err := newProvider(t).open(t).Logout(t.Context(), good); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+		t.Errorf("of another provider: %v", err)
+	}
+	p2 := newProvider(t)
+	p2.set(func() { p2.down = true })
+	if _, err := p2.open(t).Logout(t.Context(), good); vezechat.CodeOf(err) != vezechat.CodeUnavailable && vezechat.CodeOf(err) != vezechat.CodeBadRequest {
+		t.Errorf("a provider that is away: %v", err)
+	}
+}
+
 func TestSignOut(t *testing.T) {
 	t.Parallel()
 	at := newProvider(t).open(t).SignOut(t.Context(), "the token", "https://chat.example/x")

@@ -34,6 +34,7 @@ type Config struct {
 	Users    int           // with a socket each
 	Rooms    int           // that everybody is in
 	Rate     float64       // messages and changes a second, all users together
+	Guarded  bool          // texts are judged by the built-in rules, but for limits of spam
 	Out      io.Writer     // takes the story and the report
 }
 

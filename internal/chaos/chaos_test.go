@@ -20,6 +20,7 @@ var ( // flags of a test binary have nowhere else to be
 	durationFlag = flag.Duration("duration", 25*time.Second, "of the load")
 	usersFlag    = flag.Int("users", 24, "with a socket each")
 	rateFlag     = flag.Float64("rate", 80, "messages and changes a second")
+	guardedFlag  = flag.Bool("guarded", false, "texts are judged by the built-in rules, but for limits of spam")
 )
 
 // The promises of DESIGN.md hold while every part is killed. Without flags this is
@@ -54,7 +55,7 @@ func config(t *testing.T, overlay string, seed uint64) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Source: source, Overlay: overlay, Seed: seed, Duration: *durationFlag, Users: *usersFlag, Rooms: 5, Rate: *rateFlag,
+		Source: source, Overlay: overlay, Seed: seed, Duration: *durationFlag, Users: *usersFlag, Rooms: 5, Rate: *rateFlag, Guarded: *guardedFlag,
 		Out: t.Output(),
 	}
 }

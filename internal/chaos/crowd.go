@@ -94,7 +94,7 @@ func (c *crowd) setStage(ctx context.Context) error {
 	if c.admin, err = c.newRester(ctx, "chaos-admin", "chat.read chat.write chat.admin", 0); err != nil {
 		return err
 	}
-	if err := c.admin.allowSpam(ctx); err != nil {
+	if err := c.admin.allowSpam(ctx, c.cfg.Guarded); err != nil {
 		return err
 	}
 	for i := range c.cfg.Users {

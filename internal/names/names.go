@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mtibben/confusables"
+	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
@@ -148,6 +149,26 @@ func Official(handle string) bool {
 		}
 	}
 	return false
+}
+
+// Domain returns a domain as names are compared: in ASCII and lower case (IDNA, UTS #46),
+// without the dot of the root. It is empty for what is none.
+func Domain(s string) string {
+	d, err := idna.Lookup.ToASCII(strings.TrimSuffix(s, "."))
+	if err != nil || len(d) > 253 || strings.HasSuffix(d, ".") || strings.HasPrefix(d, ".") {
+		return ""
+	}
+	return d
+}
+
+// EmailDomain returns the Domain of an address. It is empty for what has another number
+// of "@" than one: what is behind which would depend on the reader.
+func EmailDomain(address string) string {
+	local, domain, ok := strings.Cut(address, "@")
+	if !ok || local == "" || strings.Contains(domain, "@") || strings.ContainsFunc(address, unicode.IsControl) {
+		return ""
+	}
+	return Domain(domain)
 }
 
 func handleRune(r rune) rune {

@@ -137,6 +137,37 @@ func TestOfficial(t *testing.T) {
 	}
 }
 
+func TestEmailDomain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ in, want string }{
+		{"a@veze.example", "veze.example"},
+		{"a@VEZE.Example", "veze.example"},
+		{"a@veze.example.", "veze.example"},
+		{"a@veze.example..", ""},
+		{"a@sub.veze.example", "sub.veze.example"},
+		{"a@bücher.example", "xn--bcher-kva.example"},
+		{"a@BU\u0308CHER.example", "xn--bcher-kva.example"}, // another normal form
+		{"a@xn--bcher-kva.example", "xn--bcher-kva.example"},
+		{"a@XN--BCHER-KVA.example", "xn--bcher-kva.example"},
+		{"a@veze。example", "veze.example"},        // an ideographic full stop is a dot
+		{"a@vеze.example", "xn--vze-jkd.example"}, // Cyrillic е
+		{"a@evil.example@veze.example", ""},
+		{`"a@evil.example"@veze.example`, ""},
+		{"a@veze.example@evil.example", ""},
+		{"a@veze.example\r\nX: y", ""},
+		{"a@veze.example>", ""},
+		{"a@veze .example", ""},
+		{"@veze.example", ""},
+		{"veze.example", ""},
+		{"a@", ""},
+		{"", ""},
+	} {
+		if got := EmailDomain(tt.in); got != tt.want {
+			t.Errorf("EmailDomain(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
 func TestNumbered_Fits(t *testing.T) {
 	t.Parallel()
 	h, _ := Handle(strings.Repeat("b", 40))

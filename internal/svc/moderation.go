@@ -32,6 +32,7 @@ func serveModeration(s *bus.Server, m vezechat.ModerationService) error {
 		bus.Handle(s, "mod", "rules", func(ctx context.Context, _ none) (vezechat.RulesVersion, error) { return m.Rules(ctx) }),
 		bus.Handle(s, "mod", "putrules", m.PutRules),
 		bus.Handle(s, "mod", "sanctions", m.Sanctions),
+		bus.Handle(s, "mod", "signout", func(ctx context.Context, r vezechat.SignOut) (none, error) { return none{}, m.SignOut(ctx, r) }),
 	)
 }
 
@@ -88,4 +89,11 @@ func (c Client) PutRules(ctx context.Context, r vezechat.PutRules) (vezechat.Rul
 // Sanctions implements vezechat.ModerationService.
 func (c Client) Sanctions(ctx context.Context, q vezechat.SanctionQuery) (vezechat.SanctionPage, error) {
 	return bus.Ask[vezechat.SanctionQuery, vezechat.SanctionPage](ctx, c.b, "mod", "sanctions", q)
+}
+
+// SignOut implements vezechat.ModerationService. It is asked again when an answer stays
+// out: the key makes it one.
+func (c Client) SignOut(ctx context.Context, r vezechat.SignOut) error {
+	_, err := bus.Ask[vezechat.SignOut, none](ctx, c.b, "mod", "signout", r)
+	return err
 }

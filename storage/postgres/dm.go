@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -59,8 +58,7 @@ func (s *Store) mayTalk(me, you vezechat.User) error {
 }
 
 func (s *Store) gated(u vezechat.User) bool {
-	_, domain, _ := strings.Cut(u.Email, "@")
-	return u.EmailVerified && strings.EqualFold(domain, s.gate)
+	return u.EmailVerified && names.EmailDomain(u.Email) == s.gate
 }
 
 func (s *Store) dm(ctx context.Context, tx pgx.Tx, r vezechat.OpenDM, me, you vezechat.User) (id vezechat.RoomID, err error) {

@@ -88,8 +88,8 @@ func (s *Store) PutRules(ctx context.Context, r vezechat.PutRules) (out vezechat
 }
 
 const selectSanctions = `
-SELECT user_id, muted_until, banned_until, reason, version FROM hub_sanctions
-WHERE version > $1 AND ($1 > 0 OR muted_until > $2 OR banned_until > $2)
+SELECT user_id, muted_until, banned_until, signed_out_at, reason, version FROM hub_sanctions
+WHERE version > $1 AND ($1 > 0 OR muted_until > $2 OR banned_until > $2 OR signed_out_at > $4)
 ORDER BY version LIMIT $3`
 
 const selectVersions = `
@@ -104,12 +104,12 @@ func (s *Store) Sanctions(ctx context.Context, q vezechat.SanctionQuery) (p veze
 	if err := s.pool.QueryRow(ctx, selectVersions).Scan(&p.Version, &p.Rules); err != nil {
 		return p, translate(err)
 	}
-	rows, err := s.pool.Query(ctx, selectSanctions, q.After, s.now(), n+1)
+	rows, err := s.pool.Query(ctx, selectSanctions, q.After, s.now(), n+1, s.now().Add(-vezechat.SignedOutFor))
 	if err != nil {
 		return p, translate(err)
 	}
 	p.Sanctions, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (x vezechat.Sanction, err error) {
-		err = row.Scan(&x.UserID, &x.MutedUntil, &x.BannedUntil, &x.Reason, &x.Version)
+		err = row.Scan(&x.UserID, &x.MutedUntil, &x.BannedUntil, &x.SignedOutAt, &x.Reason, &x.Version)
 		return x, err
 	})
 	if p.More = len(p.Sanctions) > n; p.More {

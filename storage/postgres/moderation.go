@@ -293,12 +293,9 @@ func (a *acting) onMember(ctx context.Context) (*vezechat.AuditEntry, error) {
 		if _, err = a.tx.Exec(ctx, upsertBan, a.RoomID, a.UserID, e.After.BannedUntil, a.Caller.UserID, a.Reason); err == nil {
 			_, err = a.tx.Exec(ctx, deleteMember, a.RoomID, a.UserID)
 		}
-	default: // nobody is in the room who hears of it, and no edge keeps who may not enter
-		if _, err = a.tx.Exec(ctx, upsertBan, a.RoomID, a.UserID, nil, a.Caller.UserID, a.Reason); err == nil {
-			if err = a.closeCase(ctx); err == nil {
-				return a.done(ctx, e)
-			}
-		}
+	default: // no edge keeps who may not enter: the event is for who reads what became of it
+		event.Type = vezechat.EventMemberUnbanned
+		_, err = a.tx.Exec(ctx, upsertBan, a.RoomID, a.UserID, nil, a.Caller.UserID, a.Reason)
 	}
 	if err != nil {
 		return nil, err
@@ -363,7 +360,7 @@ INSERT INTO hub_sanctions AS h (user_id, muted_until, banned_until, reason, vers
 VALUES ($1, $2, $3, $4, nextval('hub_sanction_versions'))
 ON CONFLICT (user_id) DO UPDATE SET muted_until = excluded.muted_until, banned_until = excluded.banned_until,
     reason = CASE WHEN $5 THEN excluded.reason ELSE h.reason END, version = excluded.version
-RETURNING reason, version`
+RETURNING signed_out_at, reason, version`
 
 // onHub bans or mutes on the whole hub, one at a time, so that versions are in the order
 // of commits.
@@ -402,7 +399,7 @@ func (a *acting) onHub(ctx context.Context) (*vezechat.AuditEntry, error) {
 	}
 	sanction := vezechat.Sanction{UserID: a.UserID, MutedUntil: e.After.MutedUntil, BannedUntil: e.After.BannedUntil}
 	err = a.tx.QueryRow(ctx, upsertSanction, a.UserID, sanction.MutedUntil, sanction.BannedUntil, a.Reason, a.Kind == vezechat.ModBan).
-		Scan(&sanction.Reason, &sanction.Version)
+		Scan(&sanction.SignedOutAt, &sanction.Reason, &sanction.Version)
 	if err != nil {
 		return nil, err
 	}

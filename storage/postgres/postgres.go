@@ -33,6 +33,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/names"
 )
 
 // Options are the settings of a Store; the zero value is usable.
@@ -100,6 +101,10 @@ var (
 // PostgreSQL. url is a libpq URL, or one of SQLAlchemy (postgresql+asyncpg://).
 // CodeBadRequest: the URL is malformed. The caller closes the Store.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	gate := names.Domain(strings.TrimPrefix(o.DomainGate, "@"))
+	if gate == "" && o.DomainGate != "" { // nothing would be gated
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "DOMAIN_GATE: %q is no domain", vezechat.Clip(o.DomainGate, 64))
+	}
 	cfg, err := pgxpool.ParseConfig(libpqURL(url))
 	if err != nil {
 		return nil, vezechat.WrapError(vezechat.CodeBadRequest, redact(err), "the database URL is malformed")
@@ -115,7 +120,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s := &Store{
 		pool:    pool,
 		log:     o.Log,
-		gate:    strings.ToLower(strings.TrimPrefix(o.DomainGate, "@")),
+		gate:    gate,
 		timeout: cmp.Or(o.Timeout, 5*time.Second),
 		now:     o.Now,
 		inLog:   o.InLog,

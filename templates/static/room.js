@@ -176,7 +176,7 @@ function member(e) {
   if (e.type === "room.member.joined") {
     people.set(e.user_id, { id: e.user_id, handle: e.handle, role: e.role || "member" });
     members += !was;
-  } else if (/left|kicked|banned/.test(e.type)) {
+  } else if (/\.(left|kicked|banned)$/.test(e.type)) {
     people.delete(e.user_id);
     members -= was;
     if (e.user_id === page.me && !out) location.href = page.base + (/left/.test(e.type) ? "/rooms" : "/rooms?gone=1");
