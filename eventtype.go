@@ -64,7 +64,7 @@ func EventTypes() []EventType {
 	return []EventType{
 		EventMessageCreated, EventMessageEdited, EventMessageDeleted, EventMessageHidden, EventMessageRestored,
 		EventReactionAdded, EventReactionRemoved, EventRoomCreated, EventRoomUpdated, EventRoomArchived,
-		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited,
+		EventMemberJoined, EventMemberLeft, EventMemberKicked, EventMemberBanned, EventMemberMuted, EventMemberInvited, EventMemberUninvited, EventMemberUnbanned,
 		EventTicketCreated, EventTicketAssigned, EventTicketUnassigned, EventTicketUpdated, EventTicketCommented,
 		EventTicketSolved, EventTicketReopened, EventTicketClosed, EventTicketMerged,
 		EventOfferMade, EventOfferAccepted, EventOfferDeclined, EventOfferExpired,

@@ -118,7 +118,7 @@ func (s *stream) find(name string) sse {
 	}
 }
 
-const created = "chat.message.created"
+const lineCreated = "chat.message.created"
 
 func (w *socketWorld) post(who, room, text string) {
 	w.t.Helper()
@@ -142,7 +142,7 @@ func TestTicker_LiveAndResumed(t *testing.T) {
 	}
 	w.post(alice, "2", "one")
 	w.post(bob, "1", "two")
-	last := s.find(created)
+	last := s.find(lineCreated)
 	if o := last.json(t); o["text"] != "one" || o["room_id"] != 2.0 {
 		t.Errorf("first line: %v", o)
 	}
@@ -151,10 +151,10 @@ func TestTicker_LiveAndResumed(t *testing.T) {
 	again := tickerOf(t, base, "/ticker?room=1&room=2", w.as(bob), "Last-Event-ID: "+last.id)
 	got := map[string]int{}
 	for range 2 {
-		got[again.find(created).json(t)["text"].(string)]++
+		got[again.find(lineCreated).json(t)["text"].(string)]++
 	}
 	w.post(alice, "2", "four")
-	got[again.find(created).json(t)["text"].(string)]++
+	got[again.find(lineCreated).json(t)["text"].(string)]++
 	if len(got) != 3 || got["two"] != 1 || got["three"] != 1 || got["four"] != 1 {
 		t.Errorf("after the resume: %v", got)
 	}
@@ -185,7 +185,7 @@ func TestTicker_Snapshot(t *testing.T) {
 	}
 	w.post(bob, "1", "after")
 	s := tickerOf(t, base, "/ticker?after="+now.Cursor, w.as(bob))
-	if o := s.find(created).json(t); o["text"] != "after" {
+	if o := s.find(lineCreated).json(t); o["text"] != "after" {
 		t.Errorf("after the snapshot: %v", o)
 	}
 }
@@ -322,7 +322,7 @@ func TestTicker_SlowReader(t *testing.T) {
 			s = tickerOf(t, base, "/ticker?room=1", w.as(bob), "Last-Event-ID: "+last)
 		case e.event == "lag":
 			lags++
-		case e.event == created:
+		case e.event == lineCreated:
 			seen++
 			if o := e.json(t); o["seq"] != float64(seen) {
 				t.Fatalf("line %v comes as number %d", o["seq"], seen)
