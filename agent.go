@@ -77,7 +77,8 @@ type Agent struct {
 	ID       UserID      `json:"id"`
 	Handle   string      `json:"handle"`
 	Status   AgentStatus `json:"status"`
-	Since    time.Time   `json:"since"` // of the status
+	Since    time.Time   `json:"since"`          // of the status
+	Until    time.Time   `json:"until,omitzero"` // of wrap_up: online by itself then
 	CanReply bool        `json:"can_reply"`
 
 	Capacity int `json:"capacity"` // units

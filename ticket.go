@@ -107,7 +107,41 @@ func (s Status) Transition(m Move, by Party) (Status, error) {
 	if by == PartyRequester && s == StatusOnHold { // which they do not learn, see ForRequester
 		shown = StatusOpen
 	}
-	return s, Errorf(CodeBadTransition, "a ticket that is %s cannot %s (asked by the %s)", shown, m, by)
+	if m == MoveSolve && s == StatusSolved {
+		return s, Errorf(CodeBadTransition, "the ticket is solved already")
+	}
+	return s, Errorf(CodeBadTransition, "a ticket that is %s cannot be %s%s", spaced(shown), m.done(), map[Party]string{PartyRequester: " by its requester"}[by])
+}
+
+func spaced(s Status) string { return strings.ReplaceAll(string(s), "_", " ") }
+
+// done is what has become of a ticket after the move, in words.
+func (m Move) done() string {
+	switch m {
+	case MoveAccept:
+		return "taken"
+	case MoveReply:
+		return "answered"
+	case MoveWait:
+		return "left to its requester"
+	case MoveHold:
+		return "put on hold"
+	case MoveResume:
+		return "gone on with"
+	case MoveMessage:
+		return "written in"
+	case MoveWake:
+		return "woken"
+	case MoveSolve:
+		return "solved"
+	case MoveReopen:
+		return "opened again"
+	case MoveExpire, MoveSpam:
+		return "closed"
+	case MoveMerge:
+		return "merged"
+	}
+	return "moved so: " + Clip(string(m), 32)
 }
 
 // Priority is how much a ticket matters.

@@ -110,6 +110,29 @@ func TestCheckSubject(t *testing.T) {
 	}
 }
 
+// A refusal is a sentence, and says nothing of holds to requesters.
+func TestStatus_RefusalsAreSentences(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		from vezechat.Status
+		move vezechat.Move
+		by   vezechat.Party
+		want string
+	}{
+		{vezechat.StatusSolved, vezechat.MoveSolve, vezechat.PartyStaff, "the ticket is solved already"},
+		{vezechat.StatusClosed, vezechat.MoveSolve, vezechat.PartyStaff, "a ticket that is closed cannot be solved"},
+		{vezechat.StatusSolved, vezechat.MoveHold, vezechat.PartyStaff, "a ticket that is solved cannot be put on hold"},
+		{vezechat.StatusOnHold, vezechat.MoveReopen, vezechat.PartyStaff, "a ticket that is on hold cannot be opened again"},
+		{vezechat.StatusOnHold, vezechat.MoveReopen, vezechat.PartyRequester, "a ticket that is open cannot be opened again by its requester"},
+		{vezechat.StatusOpen, vezechat.MoveSpam, vezechat.PartyRequester, "a ticket that is open cannot be closed by its requester"},
+	} {
+		_, err := tc.from.Transition(tc.move, tc.by)
+		if got := vezechat.AsError(err).Message; vezechat.CodeOf(err) != vezechat.CodeBadTransition || got != tc.want {
+			t.Errorf("%s, %s by %s: %q, want %q", tc.from, tc.move, tc.by, got, tc.want)
+		}
+	}
+}
+
 func TestPriority_Boost(t *testing.T) {
 	t.Parallel()
 	last := time.Duration(-1 << 62)

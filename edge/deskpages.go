@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -18,6 +20,7 @@ const (
 	inboxRows   = 50  // tickets of a page of the inbox
 	threadRows  = 100 // messages of a ticket's page
 	historyRows = 100 // changes of a ticket's page
+	eventRows   = 500 // events of a ticket's page, the first ones: of them it shows the offers
 )
 
 // together asks several things at once and returns the first error, in their order.
@@ -78,7 +81,7 @@ func (e *Edge) inboxPage(c *fiber.Ctx, s Session) error {
 	asked.Del("view")
 	f := e.takeFlash(c)
 	d := templates.InboxPage{
-		Page: e.pageOf(c, s, f), View: q.View, Filter: q.TicketFilter, Order: q.Order, Status: asked.Get("status"), Asked: asked,
+		Page: e.pageOf(c, s, f), View: q.View, Filter: q.TicketFilter, Order: q.Order, Status: strings.Join(asked["status"], ","), Asked: asked,
 		Clocks: map[vezechat.TicketID]vezechat.Clock{},
 	}
 	var found vezechat.TicketPage
@@ -108,6 +111,16 @@ func askedFor(c *fiber.Ctx) (asked url.Values, clean bool) {
 		asked.Add(string(k), string(v))
 	}
 	return asked, clean
+}
+
+// typedTime is a time of a form that failed, zero for none.
+func typedTime(s string) time.Time {
+	for _, layout := range [...]string{time.RFC3339, formTime} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
 }
 
 func selfOf(agents []vezechat.Agent, s Session) *vezechat.Agent {
@@ -178,8 +191,9 @@ func (e *Edge) ticketPage(c *fiber.Ctx, s Session, t vezechat.Ticket, st int, x 
 	notes.RoomID = t.NotesRoom
 	d := templates.TicketPage{
 		Page: e.pageOf(c, s, f), Ticket: t, Epoch: e.epoch(), ShowNotes: p.String("tab") == "notes" || f.Fields["note"] != "", Nonce: rand.Text(),
-		Draft: f.Fields["text"], NoteDraft: f.Fields["note"], Missed: x.missed, Read: x.read,
+		Draft: f.Fields["text"], NoteDraft: f.Fields["note"], Body: f.Fields["body"], AsideMove: f.Fields["move"], Missed: x.missed, Read: x.read,
 	}
+	d.AsideAt = typedTime(f.Fields["wake_at"])
 	if x.text != "" {
 		d.Draft = x.text
 	}
@@ -192,6 +206,7 @@ func (e *Edge) ticketPage(c *fiber.Ctx, s Session, t vezechat.Ticket, st int, x 
 	var said, noted vezechat.MessagePage
 	var acc vezechat.Access
 	var why vezechat.Why
+	var events vezechat.EventPage
 	err = together(c.UserContext(),
 		into(&said, e.cfg.Messages.Messages, public), into(&noted, e.cfg.Messages.Messages, notes),
 		into(&acc, e.cfg.Rooms.Access, public.RoomRef), into(&why, e.cfg.Desk.WhyTicket, ref),
@@ -201,14 +216,18 @@ func (e *Edge) ticketPage(c *fiber.Ctx, s Session, t vezechat.Ticket, st int, x 
 		into(&d.Clocks, e.cfg.Desk.TicketClocks, ref), into(&d.Links, e.cfg.Tickets.TicketLinks, ref), into(&d.Watchers, e.cfg.Tickets.TicketWatchers, ref),
 		into(&d.History, e.cfg.Tickets.TicketHistory, vezechat.TicketHistory{TicketRef: ref, After: max(0, t.Version-historyRows), Limit: historyRows}),
 		into(&d.Offers, e.cfg.Desk.Offers, s.Caller),
+		into(&events, e.cfg.Desk.DeskEvents, vezechat.DeskEventQuery{Caller: s.Caller, TicketID: t.ID, Limit: eventRows}),
 	)
 	if err != nil {
+		return err
+	}
+	if d.Offered, err = offersOf(events); err != nil {
 		return err
 	}
 	d.Public = templates.Thread{Room: t.Room, Messages: said.Messages, More: said.More, Head: said.Head}
 	d.Notes = templates.Thread{Room: t.NotesRoom, Messages: noted.Messages, More: noted.More, Head: noted.Head}
 	d.Self = selfOf(d.Agents, s)
-	if t.Assignee == 0 && t.Status != vezechat.StatusClosed {
+	if t.Assignee == 0 && t.Status != vezechat.StatusSolved && t.Status != vezechat.StatusClosed {
 		d.Why = &why
 	}
 	if err := acc.May(s.Caller, vezechat.ActionPost, e.cfg.Now()); err != nil {
@@ -216,6 +235,23 @@ func (e *Edge) ticketPage(c *fiber.Ctx, s Session, t vezechat.Ticket, st int, x 
 	}
 	return e.page(c, st, func(w *bytes.Buffer) error { return e.cfg.Pages.Ticket(w, d) })
 }
+
+// offersOf are those of a ticket's events that tell what came of its offers.
+func offersOf(p vezechat.EventPage) ([]vezechat.Event, error) {
+	var out []vezechat.Event
+	for _, stored := range p.Events {
+		e, err := vezechat.ParseEvent(stored.Payload)
+		if err != nil {
+			return nil, err
+		}
+		if e.OfferID != 0 {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
+const closedForGood = "This conversation is closed. You may read it."
 
 // requestPage shows a ticket to its requester.
 func (e *Edge) requestPage(c *fiber.Ctx, s Session, t vezechat.Ticket) error {
@@ -228,7 +264,10 @@ func (e *Edge) requestPage(c *fiber.Ctx, s Session, t vezechat.Ticket) error {
 		return err
 	}
 	f := e.takeFlash(c)
-	d := templates.RequestPage{Page: e.pageOf(c, s, f), Ticket: t.ForRequester(), Epoch: e.epoch(), Nonce: rand.Text(), Draft: f.Fields["text"]}
+	d := templates.RequestPage{Page: e.pageOf(c, s, f), Ticket: t.ForRequester(), Epoch: e.epoch(), Nonce: rand.Text(), Draft: f.Fields["text"], Body: f.Fields["body"]}
+	if d.Merged, err = e.mergedInto(c.UserContext(), s, t); err != nil {
+		return err
+	}
 	var said vezechat.MessagePage
 	var acc vezechat.Access
 	err = together(c.UserContext(),
@@ -242,10 +281,29 @@ func (e *Edge) requestPage(c *fiber.Ctx, s Session, t vezechat.Ticket) error {
 	if err := acc.May(s.Caller, vezechat.ActionPost, e.cfg.Now()); err != nil {
 		d.Reason = vezechat.AsError(err).Message
 		if acc.Room.Locked && t.Status == vezechat.StatusClosed {
-			d.Reason = "This conversation is closed. You may read it."
+			d.Reason = closedForGood
 		}
 	}
+	if t.Status == vezechat.StatusClosed && t.CloseReason != vezechat.CloseExpired && t.CloseReason != vezechat.CloseMerged {
+		d.Reason = closedForGood // what were written would go nowhere
+	}
 	return e.page(c, http.StatusOK, func(w *bytes.Buffer) error { return e.cfg.Pages.Request(w, d) })
+}
+
+// mergedInto is the ticket that another one goes on as, nil when the caller may not
+// see it.
+func (e *Edge) mergedInto(ctx context.Context, s Session, t vezechat.Ticket) (*vezechat.Ticket, error) {
+	if t.MergedInto == 0 {
+		return nil, nil
+	}
+	into, err := e.cfg.Tickets.Ticket(ctx, vezechat.TicketRef{Caller: s.Caller, TicketID: t.MergedInto})
+	if vezechat.CodeOf(err) == vezechat.CodeNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &into, nil
 }
 
 // ticketsPage shows requesters their tickets; the desk has the inbox for that.

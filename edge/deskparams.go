@@ -65,6 +65,9 @@ func (p *params) Actions(name string) []vezechat.TicketAction {
 		User  *vezechat.UserID  `json:"user_id"`
 		Queue *vezechat.QueueID `json:"queue_id"`
 	}
+	if vs := p.text[name]; len(vs) > 1 { // a button's are behind those of the list to choose from, and count
+		p.text[name] = vs[len(vs)-1:]
+	}
 	p.JSON(name, `a JSON list of {"do",…}`, &said)
 	out := make([]vezechat.TicketAction, len(said))
 	for i, a := range said {
@@ -91,6 +94,9 @@ func (p *params) Needs(name string) []vezechat.SkillLevel {
 	return list
 }
 
+// formTime is a time as forms say it, in UTC.
+const formTime = "2006-01-02T15:04"
+
 // Time returns an instant (RFC 3339), zero when there is none.
 func (p *params) Time(name string) time.Time {
 	s := p.String(name)
@@ -99,7 +105,7 @@ func (p *params) Time(name string) time.Time {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if _, isJSON := p.json[name]; err != nil && !isJSON { // as forms say it, in UTC
-		t, err = time.Parse("2006-01-02T15:04", s)
+		t, err = time.Parse(formTime, s)
 	}
 	if err != nil {
 		p.wrong(name, "a time as 2026-11-23T12:00:00Z")

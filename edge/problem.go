@@ -298,7 +298,7 @@ func drafts(c *fiber.Ctx) map[string]string {
 		return nil
 	}
 	out, left := map[string]string{}, maxDraft
-	for _, name := range [...]string{"text", "name", "to", "handle", "subject", "body", "email"} {
+	for _, name := range [...]string{"text", "name", "to", "handle", "subject", "body", "email", "move", "wake_at"} {
 		if vs := p.text[name]; len(vs) > 0 && vs[0] != "" && len(vs[0]) <= left {
 			out[name] = vs[0]
 			left -= len(vs[0])

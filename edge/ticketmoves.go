@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -164,6 +165,12 @@ func (e *Edge) followUpTicket(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	if err := vezechat.CheckNonce(r.Key); err != nil {
+		return err
+	}
+	if wantsPage(c) && !s.Caller.Desk() && strings.TrimSpace(r.Body) == "" {
+		return vezechat.Errorf(vezechat.CodeBadRequest, "body: say what is new")
+	}
+	if err := e.guardTicket(c, s.Caller, &r.Subject, &r.Body); err != nil {
 		return err
 	}
 	t, err := e.cfg.Tickets.FollowUpTicket(c.UserContext(), r)

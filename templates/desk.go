@@ -20,7 +20,7 @@ type InboxPage struct {
 	View    vezechat.ViewID // the one that is shown; 0: none
 	Filter  vezechat.TicketFilter
 	Order   vezechat.TicketOrder
-	Status  string // as it was asked for: one status, or ""
+	Status  string // as it was asked for: statuses with commas, or ""
 	Asked   url.Values
 	Tickets []vezechat.Ticket
 	More    bool
@@ -50,7 +50,7 @@ type Row struct {
 	vezechat.Ticket
 	Queue   string
 	Due     Due
-	Waiting string // how long its requester has waited for an answer, "": they do not
+	Waiting *sinceView // how long its requester has waited for an answer, nil: they do not
 }
 
 // Due is a time that something is promised by.
@@ -64,18 +64,23 @@ type Due struct {
 
 type inboxView struct {
 	InboxPage
-	Rail   Rail
-	Rows   []Row
-	Boards []boardRow
-	Free   int
-	Data   pageData
+	Rail    Rail
+	Rows    []Row
+	Boards  []boardRow
+	Free    int
+	Waiting int // in all queues
+	Besides []askedView
+	Data    pageData
 }
+
+// askedView is what the address asks for and the form has no field for.
+type askedView struct{ Name, Value string }
 
 type boardRow struct {
 	vezechat.QueueBoard
-	Oldest string
-	Wait   string // for who comes now
-	Kept   string // share of clocks that were met, "": none ended
+	Oldest *sinceView // of those who wait
+	Wait   string     // for who comes now
+	Kept   string     // share of clocks that were met, "": none ended
 }
 
 // Inbox writes the desk's inbox.
@@ -95,6 +100,12 @@ func (p *Pages) Inbox(w io.Writer, d InboxPage) error {
 			r.Kept = strconv.Itoa(100*b.Met/n) + " %"
 		}
 		v.Boards = append(v.Boards, r)
+		v.Waiting += b.Waiting
+	}
+	for _, name := range [...]string{"requester", "channel", "watching"} { // else the next search would lose them
+		if s := d.Asked.Get(name); s != "" {
+			v.Besides = append(v.Besides, askedView{name, s})
+		}
 	}
 	v.Free = max(0, d.Board.Capacity-d.Board.Used)
 	return p.write(w, "inbox", v)
@@ -144,6 +155,27 @@ func (d InboxPage) FilterJSON() (string, error) {
 // Tag is the tag that is asked for.
 func (d InboxPage) Tag() string { return strings.Join(d.Filter.Tags, ", ") }
 
+// SeveralStatuses are the statuses that are asked for in words, "" unless they are
+// more than one.
+func (d InboxPage) SeveralStatuses() string {
+	if len(d.Filter.Status) < 2 {
+		return ""
+	}
+	var names []string
+	for _, s := range d.Filter.Status {
+		names = append(names, statusName(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+// SeveralPriorities are likewise the priorities.
+func (d InboxPage) SeveralPriorities() string {
+	if p := strings.Join(d.Asked["priority"], ","); strings.Contains(p, ",") {
+		return p
+	}
+	return ""
+}
+
 // Assignee is who is asked for, as the form says it.
 func (d InboxPage) Assignee() string { return d.Asked.Get("assignee") }
 
@@ -157,6 +189,9 @@ type TicketPage struct {
 	ShowNotes bool
 	Draft     string             // what was typed into the reply that was not sent
 	NoteDraft string             // likewise
+	Body      string             // what was typed into the form of a ticket that follows
+	AsideMove string             // what was chosen in the form that puts aside
+	AsideAt   time.Time          // and until when
 	Missed    int                // messages that came while the draft was written
 	Read      vezechat.MessageID // the last message before those
 	Nonce     string
@@ -173,7 +208,8 @@ type TicketPage struct {
 	Links     []vezechat.TicketLink
 	Watchers  []vezechat.User
 	History   []vezechat.TicketChange
-	Why       *vezechat.Why // nil: it has an agent, or there is nothing to say
+	Offered   []vezechat.Event // what came of offers of it
+	Why       *vezechat.Why    // nil: it has an agent, or there is nothing to say
 }
 
 // Thread is a room's messages.
@@ -192,6 +228,9 @@ type ticketView struct {
 	Queue     string
 	Dues      []Due
 	Changes   []changeView
+	Merged    []vezechat.TicketID // into this one
+	Spam      bool                // it may be closed as that
+	Follows   bool                // one may follow it
 	Reasons   []reasonView
 	WhyText   string
 	Others    []vezechat.Attendance
@@ -214,12 +253,32 @@ type changeView struct {
 	Who  string
 	What string
 	Why  string
-	More []string
+	More []fieldView
+}
+
+// fieldView is a field that has changed.
+type fieldView struct {
+	Name     string
+	Was, Now *valueView // nil: none
+}
+
+// valueView is what a field says: a text, or a time.
+type valueView struct {
+	Text string
+	At   time.Time
+	Href string // of a ticket
+}
+
+// sinceView is how long something has lasted.
+type sinceView struct {
+	At   time.Time
+	Text string
 }
 
 type reasonView struct {
 	Agent  string
 	Reason string
+	Until  time.Time // as the reason ends
 }
 
 type customView struct {
@@ -247,13 +306,20 @@ func (p *Pages) Ticket(w io.Writer, d TicketPage) error {
 		return err
 	}
 	for _, c := range d.Clocks {
-		if c.State != vezechat.ClockCancelled {
+		if c.State != vezechat.ClockCancelled || !c.BreachedAt.IsZero() {
 			v.Dues = append(v.Dues, dueOf(c, now))
 		}
 	}
 	for _, c := range slices.Backward(d.History) {
 		v.Changes = append(v.Changes, d.change(c))
 	}
+	for _, e := range d.Offered {
+		v.Changes = append(v.Changes, d.offer(e))
+	}
+	slices.SortStableFunc(v.Changes, func(a, b changeView) int { return b.At.Compare(a.At) })
+	v.Merged = mergedOf(d.History)
+	v.Spam = slices.ContainsFunc(v.Moves, func(m moveView) bool { return m.Move == vezechat.MoveSpam })
+	v.Follows = d.Closed() && !t.Guest && t.CloseReason != vezechat.CloseSpam && t.MergedInto == 0
 	v.why()
 	for _, a := range d.Attending {
 		if a.UserID != d.Me.UserID {
@@ -370,7 +436,7 @@ func (v *ticketView) why() {
 		v.WhyText = "Nobody in its queue may take it now."
 	}
 	for _, x := range w.Verdicts {
-		v.Reasons = append(v.Reasons, reasonView{agentName(v.Agents, x.Agent), v.reason(x)})
+		v.Reasons = append(v.Reasons, reasonView{agentName(v.Agents, x.Agent), v.reason(x), x.Until})
 	}
 }
 
@@ -378,6 +444,8 @@ func (v *ticketView) reason(x vezechat.Verdict) string {
 	switch x.Reason {
 	case "":
 		return "may take it"
+	case "requester":
+		return "asked this"
 	case "not_in_queue":
 		return "is not in its queue"
 	case "cannot_reply":
@@ -385,9 +453,9 @@ func (v *ticketView) reason(x vezechat.Verdict) string {
 	case "not_online":
 		return "is " + strings.ReplaceAll(string(x.Status), "_", " ")
 	case "held":
-		return "another one is asked first, until " + clock(x.Until)
+		return "another one is asked first, until"
 	case "excluded":
-		return "let it pass, and is not asked again before " + clock(x.Until)
+		return "let it pass, and is not asked again before"
 	case "tier_closed":
 		return fmt.Sprintf("is of tier %d, and tier %d is asked now", x.Have, x.Want)
 	case "skill":

@@ -199,7 +199,7 @@ func TestRequest_StateIsHonest(t *testing.T) {
 		"solved by themselves":           {byThem, vezechat.QueuePlace{}, "You marked this as solved. Write again if it is not.", "done"},
 		"closed":                         {closed, vezechat.QueuePlace{}, "This conversation is closed. You can read it here.", "done"},
 	} {
-		got := RequestPage{Ticket: tc.ticket, Place: tc.place}.state()
+		got := RequestPage{Page: Page{Me: vezechat.Caller{UserID: tc.ticket.Requester}}, Ticket: tc.ticket, Place: tc.place}.state()
 		if text := strings.TrimSpace(got.Head + " " + got.Text); text != tc.want || got.Kind != tc.kind {
 			t.Errorf("%s: %s: %q, want %s: %q", name, got.Kind, text, tc.kind, tc.want)
 		}

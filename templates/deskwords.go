@@ -43,6 +43,8 @@ func dueOf(c vezechat.Clock, now time.Time) Due {
 	switch {
 	case c.State == vezechat.ClockPaused:
 		d.At, d.Kind, d.Text = time.Time{}, "paused", "paused"
+	case c.State == vezechat.ClockCancelled:
+		d.At, d.Kind, d.Text = time.Time{}, "late", "cancelled, was late"
 	case c.State == vezechat.ClockMet && !c.BreachedAt.IsZero():
 		d.At, d.Kind, d.Text = time.Time{}, "late", "met too late"
 	case c.State == vezechat.ClockMet:
@@ -76,12 +78,12 @@ func dueIn(t, now time.Time) string {
 	return "in " + span(left)
 }
 
-// waited says how long ago a time is, "" for none.
-func waited(t, now time.Time) string {
+// waited says how long ago a time is, nil for none.
+func waited(t, now time.Time) *sinceView {
 	if t.IsZero() {
-		return ""
+		return nil
 	}
-	return span(max(0, now.Sub(t)))
+	return &sinceView{t, span(max(0, now.Sub(t)))}
 }
 
 // span is a length of time in its largest two units.
@@ -116,19 +118,76 @@ func waitRange(soon, late int) string {
 // minutes are whole ones from 1 on.
 func minutes(s int) int { return max(1, (s+59)/60) }
 
-// dayTime is a time with its day.
-func dayTime(t time.Time) string { return t.UTC().Format("2 Jan 15:04") }
+// dayTime is a time with its day, and with its year unless that is now's.
+func dayTime(t, now time.Time) string {
+	if t, now = t.UTC(), now.UTC(); t.Year() != now.Year() {
+		return t.Format("2 Jan 2006 15:04")
+	}
+	return t.UTC().Format("2 Jan 15:04")
+}
 
 // changeNames are the fields of a ticket that people care about in its history.
 var changeNames = map[string]string{
 	"status": "status", "priority": "priority", "queue_id": "queue", "assignee_id": "assignee", "subject": "subject", "tags": "tags", "skills": "skills",
-	"custom": "fields", "wake_at": "put aside until", "merged_into": "merged into", "close_reason": "closed as", "live": "live chat",
+	"custom": "fields", "wake_at": "put aside until", "merged_into": "merged into", "merged_from": "merged in", "close_reason": "closed as", "live": "live chat",
 	"score": "rating", "comment": "comment", "split_to": "split to", "followed_by": "followed by", "link": "link", "watcher": "watcher", "message_id": "message",
+}
+
+// kindNames are what happened to a ticket, in words, where its kind does not say it.
+var kindNames = map[string]string{
+	"created": "Made", "followed_up": "Followed up", "split_off": "Split off another one", "updated": "Changed", "moved": "Moved on", "assigned": "Assigned",
+	"unassigned": "Given back", "transferred": "Transferred", "merged": "Merged into another one", "merged_in": "Another one merged into this", "split": "Split",
+	"commented": "Message", "replied": "Answered", "noted": "Note", "rated": "Rated", "linked": "Linked", "unlinked": "Link taken away", "watched": "Watched",
+	"unwatched": "Not watched any more", "clock": "A clock", "silent": "Chat is silent", "deferred": "Chat became a ticket",
+}
+
+// clockWhy has the metrics of a clock's reason in words.
+var clockWhy = strings.NewReplacer(string(vezechat.MetricFirstReply), metricName(vezechat.MetricFirstReply), string(vezechat.MetricNextReply), metricName(vezechat.MetricNextReply),
+	" at 100 %", " is late", " at ", " has used ", " %", " % of its time")
+
+// clock says what a clock did, and what it did to the ticket.
+func (v *changeView) clock(c vezechat.TicketChange) {
+	v.Why = clockWhy.Replace(c.Why)
+	if _, moved := c.New["assignee_id"]; moved || len(c.Old["assignee_id"]) > 0 {
+		v.What = "A clock took its assignee away"
+	} else if len(c.New["queue_id"]) > 0 {
+		v.What = "A clock moved it to another queue"
+	}
+}
+
+// offer is what came of an offer, in words.
+func (d TicketPage) offer(e vezechat.Event) changeView {
+	v := changeView{At: e.At, Who: agentName(d.Agents, e.UserID)}
+	switch e.Type {
+	case vezechat.EventOfferMade:
+		v.What, v.Who = "Offered to "+v.Who, "the hub"
+	case vezechat.EventOfferAccepted:
+		v.What = "Offer accepted"
+	case vezechat.EventOfferDeclined:
+		v.What = "Offer declined"
+	default:
+		v.What, v.Who = "Offer to "+v.Who+" "+cmp.Or(e.Reason, "expired"), "the hub"
+	}
+	return v
+}
+
+// agentStatus is how people call what an agent does.
+func agentStatus(s vezechat.AgentStatus) string {
+	switch s {
+	case vezechat.AgentWrapUp:
+		return "finishing"
+	case vezechat.AgentNotResponding:
+		return "not responding"
+	}
+	return string(s)
 }
 
 // change is a change of the ticket in words.
 func (d TicketPage) change(c vezechat.TicketChange) changeView {
-	v := changeView{At: c.At, Who: cmp.Or(c.Handle, "the hub"), What: strings.ReplaceAll(c.Kind, "_", " "), Why: c.Why}
+	v := changeView{At: c.At, Who: cmp.Or(c.Handle, "the hub"), What: cmp.Or(kindNames[c.Kind], strings.ReplaceAll(c.Kind, "_", " ")), Why: c.Why}
+	if c.Kind == "clock" {
+		v.clock(c)
+	}
 	keys := slices.Collect(maps.Keys(c.New))
 	for k := range c.Old {
 		if _, ok := c.New[k]; !ok {
@@ -141,38 +200,69 @@ func (d TicketPage) change(c vezechat.TicketChange) changeView {
 		if !ok || k == "message_id" || c.Kind == "created" && k != "queue_id" && k != "priority" {
 			continue
 		}
-		was, now := d.value(k, c.Old[k]), d.value(k, c.New[k])
-		if was != "" {
-			was += " → "
-		}
-		v.More = append(v.More, name+": "+was+cmp.Or(now, "none"))
+		v.More = append(v.More, fieldView{name, d.value(k, c.Old[k]), d.value(k, c.New[k])})
 	}
 	return v
 }
 
-// value is a field's value in words.
-func (d TicketPage) value(key string, raw json.RawMessage) string {
+// value is a field's value in words, nil for none.
+func (d TicketPage) value(key string, raw json.RawMessage) *valueView {
 	var x any
 	if len(raw) == 0 || json.Unmarshal(raw, &x) != nil || x == nil {
-		return ""
+		return nil
 	}
-	switch n, isNumber := x.(float64); {
-	case isNumber && n == 0:
-		return ""
-	case isNumber && key == "assignee_id":
-		return agentName(d.Agents, vezechat.UserID(n))
-	case isNumber && key == "queue_id":
-		return queueName(d.Queues, vezechat.QueueID(n))
+	if n, ok := x.(float64); ok && n > 0 && isTicket(key) {
+		id := vezechat.TicketID(n).String()
+		return &valueView{Text: "#" + id, Href: d.Base + "/tickets/" + id}
 	}
-	switch s := x.(type) {
-	case string:
+	if s, ok := x.(string); ok {
 		if t, err := time.Parse(time.RFC3339, s); err == nil {
-			return dayTime(t)
+			return &valueView{At: t}
 		}
-		return strings.ReplaceAll(s, "_", " ")
+	}
+	if text := d.words(key, x, raw); text != "" {
+		return &valueView{Text: text}
+	}
+	return nil
+}
+
+// isTicket reports whether a field of the history is another ticket's number.
+func isTicket(key string) bool {
+	switch key {
+	case "merged_into", "merged_from", "split_to", "followed_by":
+		return true
+	}
+	return false
+}
+
+// mergedOf are the tickets that were merged into the one whose history it is.
+func mergedOf(history []vezechat.TicketChange) []vezechat.TicketID {
+	var out []vezechat.TicketID
+	for _, c := range history {
+		var id vezechat.TicketID
+		if raw := c.New["merged_from"]; len(raw) > 0 && json.Unmarshal(raw, &id) == nil && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (d TicketPage) words(key string, x any, raw json.RawMessage) string {
+	switch v := x.(type) {
+	case float64:
+		switch {
+		case v == 0:
+			return ""
+		case key == "assignee_id":
+			return agentName(d.Agents, vezechat.UserID(v))
+		case key == "queue_id":
+			return queueName(d.Queues, vezechat.QueueID(v))
+		}
+	case string:
+		return strings.ReplaceAll(v, "_", " ")
 	case []any:
 		var parts []string
-		for _, p := range s {
+		for _, p := range v {
 			parts = append(parts, fmt.Sprint(p))
 		}
 		return strings.Join(parts, ", ")

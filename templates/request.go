@@ -49,7 +49,9 @@ type RequestPage struct {
 	Place  vezechat.QueuePlace
 	Nonce  string
 	Draft  string
-	Reason string // why they may not write; "": they may
+	Body   string           // what was typed into the form that asks again
+	Merged *vezechat.Ticket // into which this one was merged; nil: none, or none that they may see
+	Reason string           // why they may not write; "": they may
 }
 
 type requestView struct {
@@ -66,6 +68,9 @@ type requestView struct {
 	FollowUp bool
 	LeaveTo  bool // a guest may leave an address
 	Scores   []int
+	Waits    bool   // it may be answered
+	Here     string // the page's own address
+	Ask      string // what is written into the box of a message
 }
 
 // stateView says where a conversation stands.
@@ -78,17 +83,27 @@ type stateView struct {
 // Request writes a ticket for its requester.
 func (p *Pages) Request(w io.Writer, d RequestPage) error {
 	t := d.Ticket
-	guest := d.Me.IsGuest()
+	guest, own := d.Me.IsGuest(), d.Me.UserID == t.Requester // who sees it since it was merged with theirs only reads and writes
 	v := requestView{
 		RequestPage: d, MaxText: vezechat.MaxText, Label: t.Subject, Scores: []int{1, 2, 3, 4, 5},
 		Blank: messageView{Page: d.Page, Initial: "?", First: true, Plain: true}, State: d.state(),
-		Rate: t.Status == vezechat.StatusSolved, Reopen: t.Status == vezechat.StatusSolved && !guest, FollowUp: t.Status == vezechat.StatusClosed && !guest,
-		Solve:   !guest && (t.Status == vezechat.StatusNew || t.Status == vezechat.StatusOpen || t.Status == vezechat.StatusPending),
+		Rate: t.Status == vezechat.StatusSolved && own, Reopen: t.Status == vezechat.StatusSolved && own && !guest,
+		FollowUp: t.Status == vezechat.StatusClosed && t.CloseReason == vezechat.CloseExpired && own && !guest,
+		Waits:    t.Status != vezechat.StatusClosed, Here: d.Base + "/tickets/" + t.ID.String(), Ask: "Message to the team",
+		Solve:   own && !guest && (t.Status == vezechat.StatusNew || t.Status == vezechat.StatusOpen || t.Status == vezechat.StatusPending),
 		LeaveTo: guest && t.Status != vezechat.StatusClosed,
 		Data: pageData{
 			Base: d.Base, Me: int64(d.Me.UserID), Handle: d.Me.Handle, Epoch: d.Epoch, Room: int64(t.Room), Head: uint64(d.Thread.Head), MaxText: vezechat.MaxText,
 			Ticket: int64(t.ID), More: d.Thread.More, Live: true,
 		},
+	}
+	switch {
+	case guest:
+		v.Here = d.Base + "/support"
+	case d.Merged != nil:
+		v.Ask = "Message to the team: it goes on in #" + d.Merged.ID.String()
+	case t.Status == vezechat.StatusClosed && t.CloseReason == vezechat.CloseExpired:
+		v.Ask = "Message to the team: it begins a new request"
 	}
 	var err error
 	if v.Views, err = p.thread(d.Page, d.Thread, true, 0); err != nil {
@@ -106,8 +121,11 @@ func (d RequestPage) state() stateView {
 	t := d.Ticket
 	switch t.Status {
 	case vezechat.StatusClosed:
-		return stateView{"done", "This conversation is closed.", "You can read it here."}
+		return d.closed()
 	case vezechat.StatusSolved:
+		if t.SolvedBy != 0 && t.SolvedBy == t.Requester && t.Requester != d.Me.UserID {
+			return stateView{"done", t.RequesterHandle + " has marked this as solved.", "Write again if it is not."}
+		}
 		if t.SolvedBy != 0 && t.SolvedBy == t.Requester {
 			return stateView{"done", "You marked this as solved.", "Write again if it is not."}
 		}
@@ -133,6 +151,16 @@ func (d RequestPage) state() stateView {
 		return stateView{"later", "Nobody is at the desk right now.", "Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later."}
 	}
 	return stateView{"later", "Your message has arrived.", "It is answered when there is time. You need not wait here."}
+}
+
+func (d RequestPage) closed() stateView {
+	switch {
+	case d.Merged != nil:
+		return stateView{"done", "This request was merged into another one.", "It goes on there:"}
+	case d.Ticket.MergedInto != 0:
+		return stateView{"done", "This request was merged into another one.", "The team goes on with it there. You can read here what was said."}
+	}
+	return stateView{"done", "This conversation is closed.", "You can read it here."}
 }
 
 func (d RequestPage) waiting() stateView {

@@ -5,10 +5,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"vezeuniqverse.com/vezechat"
 )
 
 // TestShots_EveryPage writes pictures of all pages to the folder VEZE_SHOTS, to
@@ -36,6 +39,17 @@ func TestShots_EveryPage(t *testing.T) {
 			{"audit", "/proxy/chat/moderation/audit", ""},
 			{"rules", "/proxy/chat/moderation/rules", ""},
 			{"held", "/proxy/chat/moderation/held", `document.querySelector("details").open = true`},
+			{"inbox", "/proxy/chat/desk/inbox", ""},
+			{"inbox-open", "/proxy/chat/desk/inbox", `document.querySelectorAll("details").forEach((d) => d.open = true)`},
+			{"ticket", "/proxy/chat/desk/ticket", ""},
+			{"ticket-open", "/proxy/chat/desk/ticket", `document.querySelectorAll("#side details").forEach((d) => d.open = true); document.querySelector(".history").scrollIntoView()`},
+			{"merged", "/proxy/chat/desk/merged", ""},
+			{"request", "/proxy/chat/desk/request", ""},
+			{"again", "/proxy/chat/desk/again", `document.querySelector("#where details").open = true`},
+			{"guest", "/proxy/chat/desk/guest", `document.querySelector(".leave").open = true`},
+			{"tickets", "/proxy/chat/desk/tickets", ""},
+			{"support", "/proxy/chat/desk/support", ""},
+			{"keys", "/proxy/chat/desk/keys", ""},
 		} {
 			t.Run(p.name+"-"+v.name, func(t *testing.T) {
 				ctx := tab(t, h.Server, p.path, size(v.w, v.h))
@@ -69,6 +83,33 @@ func size(w, h int64) chromedp.Action[chromedp.Void] {
 	return chromedp.EmulateViewport(w, h)
 }
 
+// deskShot are the pages of tickets with somebody's words, as a picture has them, and
+// which page it is.
+func deskShot(name string) (d sampleDesk, page string) {
+	d = newSampleDesk("Docking clamp 7")
+	d.inbox.Notice, d.inbox.Done, d.ticket.Notice, d.ticket.Done = "", "", "", ""
+	d.request.Me.UserID, d.request.Notice = d.request.Ticket.Requester, ""
+	at := sampleNow.Add(-9 * time.Minute)
+	d.ticket.Clocks = append(d.ticket.Clocks, vezechat.Clock{Metric: vezechat.MetricNextReply, State: vezechat.ClockCancelled, Target: time.Minute, BreachedAt: at})
+	d.ticket.Offered = []vezechat.Event{
+		{Type: vezechat.EventOfferMade, OfferID: 4, UserID: 982, At: at}, {Type: vezechat.EventOfferExpired, OfferID: 4, UserID: 982, Reason: "expired", At: at.Add(time.Minute)},
+	}
+	d.ticket.History = append(d.ticket.History, vezechat.TicketChange{
+		Version: 3, Kind: "merged_in", Handle: "@sam", At: at.Add(2 * time.Minute), New: map[string]vezechat.CustomJSON{"merged_from": []byte("87")},
+	}, vezechat.TicketChange{Version: 4, Kind: "clock", Why: "next_reply at 100 %", At: at.Add(3 * time.Minute), Old: map[string]vezechat.CustomJSON{"assignee_id": []byte("982")}})
+	d.ticket.Ticket.WakeAt = sampleNow.Add(30 * time.Hour)
+	switch name {
+	case "again":
+		d.request.Ticket.Status, d.request.Ticket.CloseReason = vezechat.StatusClosed, vezechat.CloseExpired
+		return d, "request"
+	case "merged":
+		d.ticket.Ticket.Status, d.ticket.Ticket.CloseReason, d.ticket.Ticket.MergedInto = vezechat.StatusClosed, vezechat.CloseMerged, 90
+		d.ticket.Ticket.ClosedAt = at
+		return d, "ticket"
+	}
+	return d, name
+}
+
 // servePage answers with sample data for each address.
 func servePage(h *hub, w http.ResponseWriter, r *http.Request) {
 	var err error
@@ -84,6 +125,11 @@ func servePage(h *hub, w http.ResponseWriter, r *http.Request) {
 	case "/proxy/chat/moderation/queue", "/proxy/chat/moderation/audit", "/proxy/chat/moderation/rules", "/proxy/chat/moderation/held":
 		err = newSampleDesk("@pilot").render(h.pages)[path.Base(r.URL.Path)](w)
 	default:
+		if name, ok := strings.CutPrefix(r.URL.Path, "/proxy/chat/desk/"); ok {
+			d, page := deskShot(name)
+			err = d.render(h.pages)[page](w)
+			break
+		}
 		w.WriteHeader(http.StatusNotFound)
 		err = h.pages.Error(w, sampleError(404, "not_found"))
 	}

@@ -28,7 +28,7 @@ type Static struct {
 
 // staticOrder has the files, those that others import first: their names with hashes are
 // written into the importers before these are hashed themselves.
-var staticOrder = [...]string{"veze.css", "desk.css", "icon.svg", "markdown.js", "veze.js", "ui.js", "message.js", "composer.js", "room.js", "rooms.js", "desk.js", "inbox.js", "ticket.js", "request.js", "tile.css", "tile.js", "tile.html"}
+var staticOrder = [...]string{"veze.css", "desk.css", "icon.svg", "times.js", "markdown.js", "veze.js", "ui.js", "message.js", "composer.js", "room.js", "rooms.js", "desk.js", "inbox.js", "ticket.js", "request.js", "tile.css", "tile.js", "tile.html"}
 
 func newStatic() (*Static, error) {
 	s := &Static{files: map[string][]byte{}, names: map[string]string{}}

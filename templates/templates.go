@@ -64,7 +64,7 @@ func New(cfg Config) (*Pages, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName, "status": statusName, "day": dayTime, "macro": MacroText}
+	funcs := template.FuncMap{"asset": static.Asset, "iso": iso, "clock": clock, "kind": kindName, "status": statusName, "day": func(t time.Time) string { return dayTime(t, p.now()) }, "macro": MacroText, "agent": agentStatus}
 	for _, name := range []string{"rooms", "room", "signin", "signedout", "error", "docs", "inbox", "ticket", "request", "tickets", "support", "keys", "hooks", "queue", "audit", "rules", "held", "emails", "unsubscribe"} {
 		t, err := template.New("layout.gohtml").Funcs(funcs).Option("missingkey=error").
 			ParseFS(htmlFiles, "html/layout.gohtml", "html/message.gohtml", "html/desk.gohtml", "html/"+name+".gohtml")

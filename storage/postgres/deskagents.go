@@ -14,7 +14,7 @@ import (
 
 // agentColumns are an agent, a, with what they can do, of agentTables.
 const agentColumns = `
-a.user_id, u.handle, a.status, a.since, a.can_reply, a.capacity, a.used, a.last_assigned,
+a.user_id, u.handle, a.status, a.since, a.wrap_until, a.can_reply, a.capacity, a.used, a.last_assigned,
 (SELECT coalesce(jsonb_agg(jsonb_build_object('skill_id', k.skill_id, 'level', k.level) ORDER BY k.skill_id), '[]') FROM agent_skills k WHERE k.agent_id = a.user_id),
 (SELECT coalesce(jsonb_agg(jsonb_build_object('queue_id', p.queue_id, 'tier', p.tier) ORDER BY p.queue_id), '[]') FROM queue_agents p WHERE p.agent_id = a.user_id)`
 
@@ -23,11 +23,14 @@ FROM agents a JOIN users u ON u.id = a.user_id`
 
 func scanAgent(row pgx.CollectableRow) (a vezechat.Agent, err error) {
 	var skills, places []byte
-	var last *time.Time
-	if err := row.Scan(&a.ID, &a.Handle, &a.Status, &a.Since, &a.CanReply, &a.Capacity, &a.Used, &last, &skills, &places); err != nil {
+	var last, until *time.Time
+	if err := row.Scan(&a.ID, &a.Handle, &a.Status, &a.Since, &until, &a.CanReply, &a.Capacity, &a.Used, &last, &skills, &places); err != nil {
 		return a, err
 	}
 	a.Since = a.Since.UTC()
+	if until != nil && a.Status == vezechat.AgentWrapUp {
+		a.Until = until.UTC()
+	}
 	if last != nil {
 		a.LastAssigned = last.UTC()
 	}

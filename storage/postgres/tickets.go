@@ -243,8 +243,10 @@ func (w *work) choose(ctx context.Context, c vezechat.Caller, m vezechat.Move, w
 	case wake.IsZero():
 	case !aside:
 		return vezechat.Errorf(vezechat.CodeBadRequest, "wake_at: of wait and hold only")
-	case !wake.After(w.at) || wake.After(w.at.AddDate(0, 0, vezechat.MaxWakeDays)):
-		return vezechat.Errorf(vezechat.CodeBadRequest, "wake_at: a time within the next %d days", vezechat.MaxWakeDays)
+	case !wake.After(w.at):
+		return vezechat.Errorf(vezechat.CodeBadRequest, "wake_at: that time is past")
+	case wake.After(w.at.AddDate(0, 0, vezechat.MaxWakeDays)):
+		return vezechat.Errorf(vezechat.CodeBadRequest, "wake_at: at most %d days ahead", vezechat.MaxWakeDays)
 	}
 	if m == vezechat.MoveSolve && c.Desk() {
 		lack, err := lackingFields(ctx, w.tx, &w.t)

@@ -1,6 +1,7 @@
 // What the pages of tickets share: parts of the page that follow the hub, clocks
 // that run, and being on duty.
 
+import { local } from "./times.js";
 import { $, $$, page } from "./ui.js";
 
 // Parts of a page (data-live) are drawn by the server alone: the script asks for the
@@ -11,7 +12,7 @@ const UNTOLD = 12000; // and at most, where the hub does not tell
 let timer = 0, asked = 0, asking = false, again = false;
 
 // plain is what a part says, without what is new in each answer.
-const plain = (html) => html.replace(/name="nonce" value="[^"]*"/g, "").replace(/(<time[^>]*>)[^<]*/g, "$1");
+const plain = (html) => html.replace(/name="nonce" value="[^"]*"/g, "").replace(/<time[^>]*>[^<]*/g, (t) => t.replace(/ title="[^"]*"|>[^]*/g, ""));
 
 const shown = new Map($$("[data-live]").map((part) => [part.id, plain(part.innerHTML)]));
 
@@ -32,6 +33,7 @@ function take(part, next) {
   part.replaceChildren(...next.childNodes);
   part.className = next.className;
   for (const s of $$("details > summary", part)) if (open.includes(s.textContent)) s.parentNode.open = true;
+  local(part);
   tick();
   part.dispatchEvent(new CustomEvent("taken"));
 }
@@ -110,6 +112,7 @@ function span(s) {
 }
 
 function tick() {
+  for (const time of $$("time[data-as=since]")) time.textContent = span(Math.max(0, Math.round((Date.now() - new Date(time.dateTime)) / 1000)));
   for (const time of $$(".due time[datetime]")) {
     const box = time.parentNode, left = Math.round((new Date(time.dateTime) - Date.now()) / 1000);
     time.textContent = left < 0 ? span(-left) + " late" : "in " + span(left);

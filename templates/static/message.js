@@ -3,6 +3,7 @@
 // same as applying it once.
 
 import { render } from "./markdown.js";
+import { whole } from "./times.js";
 import { $, $$, api, clock, dayKey, dayName, el, page } from "./ui.js";
 
 const GROUP_MS = 5 * 60 * 1000;
@@ -181,7 +182,7 @@ export function arrange(li) {
   if (head?.classList.contains("day")) head.remove();
   const fresh = !prev || dayKey(new Date(prev.dataset.at)) !== dayKey(at);
   if (fresh) {
-    li.parentNode.insertBefore(el("li", { className: "day", role: "separator" }, el("time", { dateTime: li.dataset.at }, dayName(at))), mark ?? li);
+    li.parentNode.insertBefore(el("li", { className: "day", role: "separator" }, el("time", { dateTime: li.dataset.at, title: whole(at) }, dayName(at))), mark ?? li);
   }
   li.classList.toggle("first", fresh || !!mark || prev.dataset.user !== li.dataset.user || at - new Date(prev.dataset.at) > GROUP_MS || !$(".quote", li).hidden);
 }

@@ -179,15 +179,6 @@ document.addEventListener("keydown", (e) => {
   if (keys[e.key]) { e.preventDefault(); keys[e.key](); }
 });
 
-// A time of day is given in the local zone; the hub takes UTC.
-document.addEventListener("submit", (e) => {
-  const wake = $("[name=wake_at]", e.target);
-  if (!wake?.value) return;
-  const utc = new Date(wake.value).toISOString();
-  wake.type = "hidden";
-  wake.value = utc;
-});
-
 arrangeAll();
 connection(client);
 duty(client);

@@ -1,7 +1,7 @@
-// What all pages share: the page's data, requests, times in the local zone, the
-// connection's state.
+// What the pages with a script of their own share: the page's data, requests, hours
+// and days, the connection's state.
 
-document.documentElement.classList.add("js");
+import { whole } from "./times.js";
 
 export const $ = (sel, root = document) => root.querySelector(sel);
 export const $$ = (sel, root = document) => [...root.querySelectorAll(sel)];
@@ -43,7 +43,6 @@ export async function api(method, path, body, again = true) {
 
 const fmt = (o) => new Intl.DateTimeFormat(undefined, o);
 const hm = fmt({ hour: "2-digit", minute: "2-digit" });
-const full = fmt({ dateStyle: "full", timeStyle: "short" });
 const long = fmt({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
 const rel = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
 
@@ -58,12 +57,12 @@ export function dayName(d) {
 export function clock(time) {
   const d = new Date(time.dateTime);
   time.textContent = hm.format(d);
-  time.title = full.format(d);
+  time.title = whole(d);
 }
 
 export function ago(time) {
   const d = new Date(time.dateTime), s = (Date.now() - d) / 1000;
-  time.title = full.format(d);
+  time.title = whole(d);
   const [n, unit] = s < 3600 ? [60, "minute"] : s < 86400 ? [3600, "hour"] : [86400, "day"];
   time.textContent = s < 60 ? "just now" : rel.format(-Math.floor(s / n), unit);
 }
@@ -72,6 +71,7 @@ export function ago(time) {
 // attempt; screen readers hear changes of state, not the counting.
 export function connection(client) {
   const box = $("#conn"), text = $("span", box);
+  box.hidden = false;
   let timer = 0;
   client.on("state", ({ state, retryIn, why, tries }) => {
     clearInterval(timer);
