@@ -101,7 +101,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"OIDC_ISSUER", "issuer", false}, {"OIDC_SCOPES", "profile", false}, {"OIDC_SCOPES", "openid chat.read", true},
 		{"GAME_USERS", "cs16", false}, {"GAME_USERS", "cs:a,cs:b", false}, {"GAME_USERS", "hub:x", false}, {"GAME_USERS", "cs:a, tf:b:c", true},
 		{"SESSION_KEY", "short", false}, {"SESSION_KEY", key + ",", false}, {"SESSION_KEY", key + ", " + key, true},
-		{"EMAIL_URL", "mail@x", false}, {"XENGINE_URL", "x", false}, {"XENGINE_TIMEOUT", "1ms", false}, {"XENGINE_BACKLOG", "48h", false}, {"XENGINE_BACKLOG", "1m", true}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
+		{"XENGINE_URL", "x", false}, {"XENGINE_TIMEOUT", "1ms", false}, {"XENGINE_BACKLOG", "48h", false}, {"XENGINE_BACKLOG", "1m", true}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
 		{"CORS_ORIGINS", "helm.example", false}, {"CORS_ORIGINS", "https://helm.example/", false}, {"CORS_ORIGINS", "https://Helm.example", false}, {"CORS_ORIGINS", "https://helm.example,*", false},
 		{"CORS_ORIGINS", "https://helm.example:443", false}, {"CORS_ORIGINS", "https://*.example", false}, {"CORS_ORIGINS", "https://helm.example,", false},
 		{"CORS_ORIGINS", "*", true}, {"CORS_ORIGINS", "https://helm.example,http://localhost:9000", true},
