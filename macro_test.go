@@ -77,7 +77,8 @@ func TestMacro_Placeholders(t *testing.T) {
 	t.Parallel()
 	for text, bad := range map[string]string{
 		"Hi {{requester.handle}}, {{agent.handle}}: {{ticket.id}} {{ticket.subject}}": "",
-		"{{ and }} and {}":              "",
+		"{ and } and {}, {{ and }":      "",
+		"{{ and }}":                     "{{ and }}",
 		"Hi {{requester.nope}}":         "{{requester.nope}}",
 		"{{ticket.id}} {{ ticket.id }}": "{{ ticket.id }}",
 		"{{}}":                          "{{}}",
