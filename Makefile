@@ -40,8 +40,8 @@ build: ## Build ./bin/vezechat
 test: ## Run all tests, with the race detector, against real servers that they start
 	@./deploy/deps.sh go cc postgres redis chromium tools
 	@$(MAKE) --no-print-directory fmt vet
-	CI=1 $(GO) test -race -p 2 -timeout 9m $$($(GO) list ./... | grep -v -e /internal/chaos$$ -e /internal/e2e$$)
-	CI=1 $(GO) test -race -p 1 -timeout 9m ./internal/e2e ./internal/chaos
+	CI=1 $(GO) test -race -p 2 -timeout 20m $$($(GO) list ./... | grep -v -e /internal/chaos$$ -e /internal/e2e$$)
+	CI=1 $(GO) test -race -p 1 -timeout 20m ./internal/e2e ./internal/chaos
 
 fmt: # Fail when a file is not formatted
 	@files="$$(gofmt -l .)"; test -z "$$files" || { echo "not formatted (gofmt -w):"; echo "$$files"; exit 1; }
