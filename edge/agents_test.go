@@ -87,7 +87,7 @@ func TestAgents_AreMade(t *testing.T) {
 		{"/agents/4711", `{}`, 400, "no such user"},
 		{at, `{"capacity":10001}`, 400, "capacity"},
 		{at, `{"skills":[{"skill_id":1,"level":6}]}`, 400, "level"},
-		{at, `{"skills":[{"skill_id":9,"level":1}]}`, 400, "not there"},
+		{at, `{"skills":[{"skill_id":9,"level":1}]}`, 400, "skill_id: there is no 9"},
 		{at, `{"places":[{"queue_id":1,"tier":10}]}`, 400, "tier"},
 		{at, `{"places":"all"}`, 400, "places"},
 		{at, `{"can_reply":"no"}`, 400, "can_reply"},

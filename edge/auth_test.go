@@ -136,7 +136,7 @@ func TestAuth_CSRF(t *testing.T) {
 	before := w.hub.appended()
 	for _, r := range rules {
 		method, path, _ := strings.Cut(braces.ReplaceAllString(r.call, "1"), " ")
-		if method == "GET" || r.who[0] != 'u' { // those that nobody may use begin a session
+		if method == "GET" || r.who[0] != 'u' || path == "/hooks/email" { // those that nobody may use begin a session, and this one is signed
 			continue
 		}
 		if a := w.do(method, path, h, braces.ReplaceAllString(r.body, "1")); a.status != 403 {

@@ -172,8 +172,8 @@ func TestDesk_BrowsersAreSentOn(t *testing.T) {
 func TestDesk_RepetitionsMakeOneThing(t *testing.T) {
 	t.Parallel()
 	d := newDeskWorld(t)
-	closed := d.ticket("closed")
-	d.must(200, "POST", closed+"/transition", d.staff(), `{"move":"spam"}`)
+	closed, into := d.ticket("closed"), d.ticket("goes on")
+	d.must(200, "POST", closed+"/merge", d.staff(), `{"into":`+strings.TrimPrefix(into, "/tickets/")+`}`)
 	spoken, message := (&deskMaker{deskWorld: d}).spoken()
 	calendar := `{"name":"office","zone":"UTC","hours":[{"day":"mon","open":"09:00","close":"17:00"}]}`
 	for i, tt := range []struct {
@@ -280,7 +280,7 @@ func TestDesk_BadInput(t *testing.T) {
 		{"POST", at + "/transfer", `{}`, 400, "queue_id"},
 		{"POST", at + "/transition", `{"move":"fly"}`, 400, "move"},
 		{"POST", at + "/transition", `{"move":"merge"}`, 400, "move"},
-		{"POST", at + "/transition", `{"move":"resume"}`, 409, "resume"},
+		{"POST", at + "/transition", `{"move":"resume"}`, 409, "gone on with"},
 		{"POST", at + "/transition", `{"move":"hold","wake_at":"tomorrow"}`, 400, "wake_at"},
 		{"POST", at + "/transition", `{"move":"hold","wake_at":"2020-01-01T00:00:00Z"}`, 400, "wake_at"},
 		{"POST", at + "/comments", `{"text":" "}`, 400, "empty"},

@@ -120,7 +120,7 @@ func TestSettings_BadInput(t *testing.T) {
 		{"/sla-policies", `{"name":"x","targets":[{"metric":"pickup","priority":"high","seconds":0}]}`, 400, "seconds"},
 		{"/sla-policies", `{"name":"x","actions":[{"metric":"pickup","percent":70,"do":"notify"}]}`, 400, "percent"},
 		{"/queues", `{"name":"x","offer_seconds":2}`, 400, "offer_seconds"},
-		{"/queues", `{"name":"x","calendar_id":99}`, 400, "not there"},
+		{"/queues", `{"name":"x","calendar_id":99}`, 400, "calendar_id: there is no 99"},
 		{"/queues", `{"name":"x","steps":[{"after":60},{"after":30}]}`, 400, "after"},
 		{"/queues", `{"name":"x","steps":[{"after":60,"overflow":true}]}`, 400, "overflow_id"},
 		{"/queues", `{"name":"x","auto_accept":"maybe"}`, 400, "auto_accept"},

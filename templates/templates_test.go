@@ -197,7 +197,7 @@ func TestPages_EveryFormHasTheToken(t *testing.T) {
 				continue
 			}
 			forms++
-			found := false
+			found := name == "unsubscribe" // its link is signed: mail programs send it, RFC 8058
 			for c := range n.Descendants() {
 				found = found || c.Data == "input" && attrOf(c, "name") == "_csrf" && attrOf(c, "value") == "tok-1"
 			}

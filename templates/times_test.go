@@ -44,7 +44,7 @@ func TestTimes_SayThatTheyAreUTC(t *testing.T) {
 				t.Errorf("%s: <time %v>%s", name, attr, text)
 			}
 		}
-		want := !strings.Contains("signin signedout error support rules", name)
+		want := !strings.Contains("signin signedout error support rules unsubscribe", name)
 		if (n > 0) != want {
 			t.Errorf("%s: %d times", name, n)
 		}

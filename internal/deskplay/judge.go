@@ -374,7 +374,7 @@ func compare(c *Check, id int64, state map[string]any, now *vezechat.Ticket) err
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return err
 	}
-	for _, k := range []string{"id", "version", "updated_at", "requester", "assignee"} {
+	for _, k := range []string{"id", "version", "updated_at", "requester", "assignee", "rating"} {
 		delete(fields, k)
 	}
 	for k, v := range fields {

@@ -72,7 +72,7 @@ func (w *deskWorld) replaysTo(tk vezechat.Ticket) {
 	if err := json.Unmarshal(b, &now); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, k := range []string{"id", "version", "updated_at", "requester", "assignee"} {
+	for _, k := range []string{"id", "version", "updated_at", "requester", "assignee", "rating"} {
 		delete(now, k)
 	}
 	for k, v := range now {

@@ -198,7 +198,11 @@ func TestWakeTickets(t *testing.T) {
 func TestDrainInbox_LiveChatFallsSilent(t *testing.T) {
 	t.Parallel()
 	w := newDeskWorld(t, postgres.Options{})
-	chat := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "x", Channel: vezechat.ChannelChat})
+	q, err := w.PutQueue(t.Context(), vezechat.PutQueue{Caller: w.boss, Queue: vezechat.Queue{Name: "chats", OfferSeconds: 30}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chat := w.make(vezechat.CreateTicket{Caller: w.ann, Subject: "x", Channel: vezechat.ChannelChat, Queue: q.ID})
 	if !chat.Live {
 		t.Fatal("not live")
 	}

@@ -280,12 +280,15 @@ func TestFollowUpTicket_Spam(t *testing.T) {
 func TestFollowUpTicket(t *testing.T) {
 	t.Parallel()
 	w := newDeskWorld(t, postgres.Options{})
-	open, closed := w.ticket(w.ann, "open"), w.inStatus(vezechat.StatusClosed)
+	closed, open := w.ticket(w.ann, "closed"), w.ticket(w.ann, "open")
+	if _, err := w.MergeTicket(t.Context(), vezechat.MergeTicket{TicketRef: tref(w.staff, closed.ID), Into: open.ID}); err != nil {
+		t.Fatal(err)
+	}
 	_, err := w.FollowUpTicket(t.Context(), vezechat.FollowUpTicket{TicketRef: tref(w.ann, open.ID)})
 	wantCode(t, err, vezechat.CodeConflict)
 	for range 2 {
 		got, err := w.FollowUpTicket(t.Context(), vezechat.FollowUpTicket{TicketRef: tref(w.ann, closed.ID), Body: "again", Key: "k"})
-		if err != nil || got.FollowUpOf != closed.ID || got.Subject != closed.Subject || got.ID != closed.ID+1 {
+		if err != nil || got.FollowUpOf != closed.ID || got.Subject != closed.Subject || got.ID != open.ID+1 {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}

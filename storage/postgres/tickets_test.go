@@ -213,7 +213,13 @@ func (w *deskWorld) inStatus(s vezechat.Status) vezechat.Ticket {
 	case vezechat.StatusSolved:
 		w.mustMove(w.staff, tk.ID, vezechat.MoveSolve)
 	case vezechat.StatusClosed:
-		w.mustMove(w.staff, tk.ID, vezechat.MoveSpam)
+		w.mustMove(w.staff, tk.ID, vezechat.MoveSolve)
+		if _, err := w.pool.Exec(w.t.Context(), `UPDATE tickets SET expire_at = solved_at WHERE id = $1`, tk.ID); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, _, err := w.WakeTickets(w.t.Context(), 10); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 	tk = w.get(tk.ID)
 	if tk.Status != s {

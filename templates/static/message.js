@@ -30,7 +30,7 @@ export function fill(li, m) {
   time.dateTime = m.at;
   clock(time);
   const flagged = (...of) => (m.flags ?? []).some((f) => of.includes(f));
-  if (!page.ticket) $(".team", li).textContent = "bot";
+  if (flagged("bot")) $(".team", li).textContent = "bot";
   show($(".team", li), page.ticket ? m.room_id === page.room && flagged("staff", "bot") : flagged("bot"));
   $(".t-reply", li).href = `${page.base}/rooms/${page.room}?reply=${m.message_id}#composer`;
   if (m.reply_to) quote(li, m.reply_to, m.reply);
