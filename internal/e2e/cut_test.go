@@ -110,7 +110,7 @@ func TestClients_GoConnectionsCut(t *testing.T) {
 	last, broken := vezechat.Seq(0), 0
 	dial := func(handle string, on func(client.Event)) *client.Client {
 		t.Helper()
-		token := h.token(t, handle, "chat.read chat.write")
+		token := h.token(t, handle, "chat.read chat.write chat.moderate")
 		c, err := client.Dial(t.Context(), client.Config{
 			URL: "http://" + way.addr, OnEvent: on, OnReset: func(vezechat.RoomID, vezechat.Seq) { t.Error("a reset") },
 			Fresh: func(context.Context) (string, error) { return token, nil },
@@ -245,7 +245,7 @@ func TestClients_JavaScriptConnectionsCut(t *testing.T) {
 	h := own(t, hubOptions{env: []string{"CORS_ORIGINS=" + other.URL}})
 	room, _ := h.globalRoom(t)
 	way := newCutter(t, h.url)
-	page := fmt.Sprintf(jsPage, h.url+"/static/veze.js", fmt.Sprint(room), h.token(t, "script", "chat.read chat.write"), "ws://"+way.addr+"/ws")
+	page := fmt.Sprintf(jsPage, h.url+"/static/veze.js", fmt.Sprint(room), h.token(t, "script", "chat.read chat.write chat.moderate" /* whose messages are no flood */), "ws://"+way.addr+"/ws")
 	serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, page)
