@@ -245,11 +245,11 @@ type feed struct {
 	part    *part
 	written int // bytes
 	rotated int
+	room    int64
+	screen  screen
 
-	mu     sync.Mutex // guards all below
-	room   int64
-	cursor uint64
-	lines  []string
+	mu    sync.Mutex // guards lines
+	lines []string
 }
 
 // lay lays out a match's files and the process that publishes them.
@@ -356,32 +356,20 @@ func (g *gamesRun) sit(ctx context.Context, f *feed, edge string) error {
 		return err
 	}
 	join := func() error {
-		return conn.WriteJSON(map[string]any{"type": "join", "ref": 1, "room_id": f.room, "after": f.at(), "epoch": hello.Epoch})
+		after := f.screen.ask(true)
+		return conn.WriteJSON(map[string]any{"type": "join", "ref": "1", "room_id": f.room, "after": *after, "epoch": hello.Epoch})
 	}
 	if err := join(); err != nil {
 		return err
 	}
 	for {
-		var e struct {
-			frame
-			Text string `json:"text"`
-		}
+		var e gameFrame
 		if err := conn.ReadJSON(&e); err != nil {
 			return err
 		}
-		switch {
-		case e.Type == "error" && e.Code != "unavailable":
-			g.notes.find(promiseProto, "the watcher is refused: %s: %s", e.Code, e.Message)
-			return errLeft
-		case e.Type == "error":
-			return errLeft // and comes back
-		case e.Reset:
-			g.notes.find(promiseResume, "%s: the cursor %d means nothing any more", f.match.Name, f.at())
-		case e.Type == "lag":
-			g.notes.count("lag")
+		again, err := g.heard(f, e)
+		if err == nil && again {
 			err = join()
-		case e.Seq > 0:
-			g.saw(f, e.frame, e.Text)
 		}
 		if err != nil {
 			return err
@@ -389,27 +377,49 @@ func (g *gamesRun) sit(ctx context.Context, f *feed, edge string) error {
 	}
 }
 
-func (f *feed) at() uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.cursor
+// gameFrame is a frame, with the text of a line.
+type gameFrame struct {
+	frame
+	Text string `json:"text"`
 }
 
-// saw notes an event on the screen.
-func (g *gamesRun) saw(f *feed, e frame, text string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+// heard takes a frame. again: the watcher joins again; an error: it comes back by
+// another socket.
+func (g *gamesRun) heard(f *feed, e gameFrame) (again bool, err error) {
 	switch {
-	case e.Seq <= f.cursor:
-		g.notes.find(promiseScreen, "%s: %d came when the screen was at %d", f.match.Name, e.Seq, f.cursor)
-		return
-	case f.cursor > 0 && e.Prev > f.cursor:
-		g.notes.find(promiseResume, "%s: %d names %d before it, and the screen was at %d", f.match.Name, e.Seq, e.Prev, f.cursor)
+	case e.Type == "error" && e.Code != "unavailable":
+		g.notes.find(promiseProto, "the watcher is refused: %s: %s", e.Code, e.Message)
+		return false, errLeft
+	case e.Type == "error":
+		return false, errLeft
+	case e.Type == "ok" && e.Reset:
+		g.notes.find(promiseResume, "%s: the cursor %d means nothing any more", f.match.Name, f.screen.cursor.Load())
+		fallthrough
+	case e.Type == "ok":
+		f.screen.joined(e.Head)
+	case e.Type == "lag":
+		f.screen.lagged()
+		g.notes.count("lag")
+		return true, nil
+	case e.Seq > 0:
+		return g.saw(f, e), nil
 	}
-	f.cursor = e.Seq
-	if e.Type == string(vezechat.EventMessageCreated) {
-		f.lines = append(f.lines, text)
+	return false, nil
+}
+
+// saw shows an event on the screen; again: the watcher joins again.
+func (g *gamesRun) saw(f *feed, e gameFrame) (again bool) {
+	at := f.screen.cursor.Load()
+	again, wrong := f.screen.show(e.Seq, e.Prev, 0)
+	if wrong != "" {
+		g.notes.find(promiseScreen, "%s: %s: event %d after %d", f.match.Name, wrong, e.Seq, e.Prev)
 	}
+	if f.screen.cursor.Load() > at && e.Type == string(vezechat.EventMessageCreated) {
+		f.mu.Lock()
+		f.lines = append(f.lines, e.Text)
+		f.mu.Unlock()
+	}
+	return again
 }
 
 // attack writes the logs while parts are killed. In each round a part of each log is
