@@ -15,6 +15,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/signin"
+	"vezeuniqverse.com/vezechat/edge/wire"
 )
 
 // withKeys serves what a provider says of itself and its keys.
@@ -59,6 +60,7 @@ func TestBackchannel_EndsSessionsOfEveryEdge(t *testing.T) {
 				t.Helper()
 				u, err := w.store.EnsureUser(t.Context(), vezechat.Identity{Issuer: at, Subject: subject, Handle: subject})
 				must(t, err)
+				e.clock.Add(time.Since(e.clock.Now())) // of the cookies
 				_, cookie, err := e.sess.Begin(u, vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite})
 				must(t, err)
 				return http.Header{"Cookie": {"veze_session=" + cookie}}
@@ -100,8 +102,10 @@ func TestBackchannel_EndsSessionsOfEveryEdge(t *testing.T) {
 				if a := x.e.do("GET", "/auth/me", x.h, ""); a.status != 401 {
 					t.Errorf("a session that is over: %d %s", a.status, a.body)
 				}
-				if res, c := upgrade(t, x.e.base, "/ws", x.h); c != nil {
-					t.Errorf("a socket of it: %s", res.Status)
+				s := dial(t, x.e.base, "/ws", x.h)
+				s.say(`{"type":"ping"}`)
+				if code := s.closed(); code != int(wire.CloseNoAuth) { // it is nobody's, and has to send a token
+					t.Errorf("a socket of it: closed with %d", code)
 				}
 			}
 			if pong := c.ask(7, `{"type":"ping"}`); pong["type"] != "pong" {
