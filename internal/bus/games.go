@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +18,7 @@ const (
 	gamesFor      = time.Hour // how long it waits for the bridge
 	gamesBytes    = 256 << 20
 	maxGameRecord = 64 << 10
-	gameConsumer  = "bridge"
+	gameConsumer  = "bridge-" // and something of the reader's own
 	gameAckWait   = time.Hour // whoever reads next makes the consumer anew
 	gameWait      = time.Second
 )
@@ -99,7 +100,9 @@ func (b *Bus) leased(ctx context.Context, name string, fn func(context.Context) 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		lost(b.renew(ctx, kv, name, rev))
+		var err error
+		rev, err = b.renew(ctx, kv, name, rev)
+		lost(err)
 	}()
 	err = fn(ctx)
 	lost(nil)
@@ -109,19 +112,19 @@ func (b *Bus) leased(ctx context.Context, name string, fn func(context.Context) 
 	}
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseEvery)
 	defer cancel()
-	_ = kv.Purge(release, name) // or it runs out
+	_ = kv.Purge(release, name, jetstream.LastRevision(rev)) // or it runs out, or is another process's by now
 	return err
 }
 
-// renew keeps a lease until it is lost or ctx ends, and says which.
-func (b *Bus) renew(ctx context.Context, kv jetstream.KeyValue, name string, rev uint64) error {
+// renew keeps a lease until it is lost or ctx ends, and says which, and its last revision.
+func (b *Bus) renew(ctx context.Context, kv jetstream.KeyValue, name string, rev uint64) (uint64, error) {
 	until := time.Now().Add(leaseFor - leaseEvery)
 	tick := time.NewTicker(leaseEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return rev, nil
 		case <-tick.C:
 		}
 		asked := time.Now()
@@ -132,25 +135,37 @@ func (b *Bus) renew(ctx context.Context, kv jetstream.KeyValue, name string, rev
 		case err == nil:
 			rev, until = next, asked.Add(leaseFor-leaseEvery)
 		case ctx.Err() != nil:
-			return nil
+			return rev, nil
 		case errors.Is(err, jetstream.ErrKeyExists) || time.Now().After(until):
-			return fmt.Errorf("the lease of %s is lost: %w", name, err)
+			return rev, fmt.Errorf("the lease of %s is lost: %w", name, err)
 		}
 	}
 }
 
-// readGames reads with a consumer of its own until something breaks.
+// readGames reads with a consumer of its own until something breaks. Its name is new,
+// and the others are deleted: who had the lease before and does not know yet that it is
+// lost can take nothing away.
 func (b *Bus) readGames(ctx context.Context, limit int, fn func(context.Context, []vezechat.GameRecord) error) error {
-	err := b.js.DeleteConsumer(ctx, vezechat.StreamGame, gameConsumer)
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	stream, err := b.js.Stream(ctx, vezechat.StreamGame)
+	if err != nil {
 		return err
 	}
-	cons, err := b.js.CreateConsumer(ctx, vezechat.StreamGame, jetstream.ConsumerConfig{
-		Durable: gameConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: gameAckWait, MaxAckPending: 2 * limit, MaxDeliver: -1,
+	others := stream.ConsumerNames(ctx)
+	for name := range others.Name() {
+		if err := stream.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+	}
+	if err := others.Err(); err != nil {
+		return err
+	}
+	cons, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: gameConsumer + rand.Text(), AckPolicy: jetstream.AckExplicitPolicy, AckWait: gameAckWait, MaxAckPending: 2 * limit, MaxDeliver: -1,
 	})
 	if err != nil {
 		return err
 	}
+	var last uint64
 	for ctx.Err() == nil {
 		msgs, err := fetchGames(ctx, cons, limit)
 		if err != nil {
@@ -158,7 +173,7 @@ func (b *Bus) readGames(ctx context.Context, limit int, fn func(context.Context,
 		}
 		if len(msgs) == 0 {
 			err = noneOpen(ctx, cons)
-		} else {
+		} else if last, err = gapless(msgs, last); err == nil {
 			err = takeGames(ctx, msgs, fn)
 		}
 		if err != nil {
@@ -166,6 +181,23 @@ func (b *Bus) readGames(ctx context.Context, limit int, fn func(context.Context,
 		}
 	}
 	return ctx.Err()
+}
+
+// gapless counts what a consumer has handed out, and fails when some of it is not here:
+// a connection that broke has lost it, or the server was killed and does not remember.
+// What comes behind it must not be brought before it.
+func gapless(msgs []jetstream.Msg, last uint64) (uint64, error) {
+	for _, m := range msgs {
+		meta, err := m.Metadata()
+		if err != nil {
+			return last, err
+		}
+		if meta.Sequence.Consumer != last+1 || meta.NumDelivered != 1 {
+			return last, fmt.Errorf("delivery %d (of record %d) came behind delivery %d", meta.Sequence.Consumer, meta.Sequence.Stream, last)
+		}
+		last++
+	}
+	return last, nil
 }
 
 // noneOpen fails when something was handed out that this reader does not have: its

@@ -16,21 +16,17 @@ import (
 // The flags of a replay of games: `make game-replay` sets them.
 var ( // flags of a test binary have nowhere else to be
 	gamesFlag  = flag.String("games", "", "logs of game servers, separated by commas, each with its lines beside it in .golden.jsonl")
-	madeFlag   = flag.Bool("made-games", false, "replay made logs")
 	roundsFlag = flag.Int("rounds", 6, "of kills")
 )
 
 // The lines of matches are in their rooms once and in order while who publishes them,
-// NATS, bridges and edges are killed. With -made-games the logs are made;
-// `make game-replay FILES=…` takes real ones.
+// NATS, bridges and edges are killed. The logs are made; `make game-replay FILES=…` takes
+// real ones.
 //
 //nolint:paralleltest // whole hubs run one after the other
 func TestGameReplay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: no hub is run")
-	}
-	if *gamesFlag == "" && !*madeFlag {
-		t.Skip("lines change places when NATS is killed, see docs/games.md: run it with -args -made-games")
 	}
 	needServers(t)
 	source, err := filepath.Abs("../..")
