@@ -245,17 +245,20 @@ func takeReports(c *vezechat.ModCase) func(pgx.Rows) error {
 }
 
 const closeMessageCases = `
-UPDATE moderation_cases SET state = 'done', outcome = $3, done_by = nullif($4::bigint, 0), done_at = $5
-WHERE state <> 'done' AND room_id = $1 AND message_id = $2 AND message_id <> 0
-RETURNING id`
+UPDATE moderation_cases c SET state = 'done', outcome = $3, done_by = nullif($4::bigint, 0), done_at = $5
+FROM (SELECT id, state FROM moderation_cases WHERE state <> 'done' AND room_id = $1 AND message_id = $2 AND message_id <> 0 ORDER BY id FOR UPDATE) was
+WHERE c.id = was.id
+RETURNING c.id, was.state`
 
 const closeHeldCases = `
-UPDATE moderation_cases SET state = 'done', outcome = $3, done_by = nullif($4::bigint, 0), done_at = $5
-WHERE state <> 'done' AND room_id = $1 AND held_id = $2
-RETURNING id`
+UPDATE moderation_cases c SET state = 'done', outcome = $3, done_by = nullif($4::bigint, 0), done_at = $5
+FROM (SELECT id, state FROM moderation_cases WHERE state <> 'done' AND room_id = $1 AND held_id = $2 ORDER BY id FOR UPDATE) was
+WHERE c.id = was.id
+RETURNING c.id, was.state`
 
 // closeCases ends the cases about the message that was acted on: something was decided.
-func (a *acting) closeCases(ctx context.Context) error {
+// An entry that changes something is of one of them, the others have entries of their own.
+func (a *acting) closeCases(ctx context.Context, e vezechat.AuditEntry) error {
 	sql, id := closeMessageCases, int64(a.MessageID) //nolint:gosec // Validate bounds it
 	if a.HeldID != 0 {
 		sql, id = closeHeldCases, a.HeldID
@@ -264,18 +267,39 @@ func (a *acting) closeCases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err == nil && len(ids) > 0 && a.CaseID == 0 {
-		a.CaseID = slices.Min(ids)
+	cases, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c vezechat.ModCase, err error) {
+		return c, row.Scan(&c.ID, &c.State)
+	})
+	if err != nil {
+		return err
 	}
-	return err
+	slices.SortFunc(cases, func(a, b vezechat.ModCase) int { return cmp.Compare(a.ID, b.ID) })
+	if e.Before != e.After && a.CaseID == 0 && len(cases) > 0 {
+		a.CaseID = cases[0].ID
+	}
+	for _, c := range cases {
+		if e.Before == e.After || c.ID != a.CaseID {
+			if err := a.ended(ctx, e, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ended writes into the audit log that a case has ended, while what it is about stands as
+// it does after e.
+func (a *acting) ended(ctx context.Context, e vezechat.AuditEntry, c vezechat.ModCase) error {
+	e.CaseID, e.Before = c.ID, e.After
+	e.Before.Case, e.After.Case = c.State, vezechat.CaseDone
+	return audit(ctx, a.tx, &e)
 }
 
 // settleCases ends the cases about a message that a moderator has acted on. What a
 // guard does ends none: it opens one, so that somebody looks.
-func (a *acting) settleCases(ctx context.Context) error {
+func (a *acting) settleCases(ctx context.Context, e vezechat.AuditEntry) error {
 	if a.Guard == "" {
-		return a.closeCases(ctx)
+		return a.closeCases(ctx, e)
 	}
 	_, err := openCase(ctx, a.tx, vezechat.ModCase{
 		Kind: vezechat.CaseFlag, RoomID: a.RoomID, MessageID: a.MessageID, UserID: a.UserID, Findings: a.Findings, OpenedAt: a.now,
@@ -311,8 +335,9 @@ func (a *acting) takeCase(ctx context.Context) (c vezechat.ModCase, err error) {
 	return c, nil
 }
 
-// closeCase ends the case that an action on a person or a room was named with.
-func (a *acting) closeCase(ctx context.Context) error {
+// closeCase ends the case that an action on a person or a room was named with. An entry
+// that changes something is of it, too.
+func (a *acting) closeCase(ctx context.Context, e vezechat.AuditEntry, changes bool) error {
 	if a.CaseID == 0 {
 		return nil
 	}
@@ -320,8 +345,10 @@ func (a *acting) closeCase(ctx context.Context) error {
 	if err != nil || c.State == vezechat.CaseDone || c.Kind == vezechat.CaseHeld {
 		return err
 	}
-	_, err = a.tx.Exec(ctx, setCase, c.ID, vezechat.CaseDone, c.ClaimedBy, a.Kind, a.Caller.UserID, a.now)
-	return err
+	if _, err = a.tx.Exec(ctx, setCase, c.ID, vezechat.CaseDone, c.ClaimedBy, a.Kind, a.Caller.UserID, a.now); err != nil || changes {
+		return err
+	}
+	return a.ended(ctx, e, c)
 }
 
 // onCase claims, releases or dismisses. What is claimed by another can be taken over, not

@@ -165,7 +165,7 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	}
 	switch {
 	case e.Before.Held == e.After.Held:
-		return nil, a.closeCases(ctx)
+		return nil, a.closeCases(ctx, e)
 	case h.State == vezechat.HeldApproved:
 		return nil, vezechat.Errorf(vezechat.CodeConflict, "the message was approved: hide it instead")
 	}
@@ -177,7 +177,7 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if _, err := a.tx.Exec(ctx, decideHeld, h.ID, e.After.Held, a.Reason, a.now); err != nil {
 		return nil, err
 	}
-	if err := a.closeCases(ctx); err != nil {
+	if err := a.closeCases(ctx, e); err != nil {
 		return nil, err
 	}
 	h.State, h.Reason = e.After.Held, a.Reason

@@ -191,22 +191,22 @@ func (a *acting) onMessage(ctx context.Context) (*vezechat.AuditEntry, error) {
 		return nil, err
 	}
 	move := messageMoves[a.Kind]
+	e := a.entry()
+	e.Handle, e.Before.Message, e.After.Message = handle, state, move.to
 	switch {
 	case a.Guard != "" && (state == move.to || decided != nil && !decided.Before(a.Said)):
 		return nil, nil // hidden already, or somebody has looked since
 	case state == move.to:
-		return nil, a.closeCases(ctx)
+		return nil, a.closeCases(ctx, e)
 	case state == vezechat.MessageDeleted:
 		return nil, vezechat.Errorf(vezechat.CodeConflict, "the message is deleted")
 	}
 	if _, err := a.tx.Exec(ctx, upsertDecision, a.RoomID, a.MessageID, move.to, a.Reason, a.now); err != nil {
 		return nil, err
 	}
-	if err := a.settleCases(ctx); err != nil {
+	if err := a.settleCases(ctx, e); err != nil {
 		return nil, err
 	}
-	e := a.entry()
-	e.Handle, e.Before.Message, e.After.Message = handle, state, move.to
 	event := vezechat.Event{
 		Type: move.event, RoomID: a.RoomID, MessageID: a.MessageID, UserID: a.UserID, Handle: handle, By: a.Caller.UserID, Reason: a.Reason, At: a.now,
 	}
@@ -281,7 +281,7 @@ func (a *acting) onMember(ctx context.Context) (*vezechat.AuditEntry, error) {
 	e.Handle = handle
 	changed := false
 	if e.Before, e.After, changed = a.sanctioned(muted, banned); !changed {
-		return nil, a.closeCase(ctx)
+		return nil, a.closeCase(ctx, e, false)
 	}
 	event := vezechat.Event{Type: vezechat.EventMemberMuted, RoomID: a.RoomID, UserID: a.UserID, Handle: handle, By: a.Caller.UserID, Reason: a.Reason, At: a.now}
 	switch a.Kind {
@@ -300,7 +300,7 @@ func (a *acting) onMember(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.closeCase(ctx); err != nil {
+	if err := a.closeCase(ctx, e, true); err != nil {
 		return nil, err
 	}
 	return a.done(ctx, e, event)
@@ -324,17 +324,17 @@ func (a *acting) onRoom(ctx context.Context) (*vezechat.AuditEntry, error) {
 	default:
 		locked = a.Kind == vezechat.ModLock
 	}
+	e := a.entry()
+	e.Before, e.After = roomStates(acc.Room, slow, locked)
 	if slow == acc.Room.SlowMode && locked == acc.Room.Locked {
-		return nil, a.closeCase(ctx)
+		return nil, a.closeCase(ctx, e, false)
 	}
 	if _, err := a.tx.Exec(ctx, updateSlowMode, a.RoomID, slow, locked); err != nil {
 		return nil, err
 	}
-	if err := a.closeCase(ctx); err != nil {
+	if err := a.closeCase(ctx, e, true); err != nil {
 		return nil, err
 	}
-	e := a.entry()
-	e.Before, e.After = roomStates(acc.Room, slow, locked)
 	return a.done(ctx, e, vezechat.Event{
 		Type: vezechat.EventRoomUpdated, RoomID: a.RoomID, UserID: a.Caller.UserID, Handle: a.Caller.Handle,
 		Name: acc.Room.Name, SlowMode: &slow, Locked: &locked, At: a.now,
@@ -386,7 +386,7 @@ func (a *acting) onHub(ctx context.Context) (*vezechat.AuditEntry, error) {
 	e.Handle = handle
 	changed := false
 	if e.Before, e.After, changed = a.sanctioned(muted, banned); !changed {
-		return nil, a.closeCase(ctx)
+		return nil, a.closeCase(ctx, e, false)
 	}
 	if e.Before.MutedUntil == nil && e.Before.BannedUntil == nil {
 		n := 0
@@ -404,7 +404,7 @@ func (a *acting) onHub(ctx context.Context) (*vezechat.AuditEntry, error) {
 		return nil, err
 	}
 	noticeAfter(a.tx, vezechat.ModNotice{Sanction: &sanction})
-	if err := a.closeCase(ctx); err != nil {
+	if err := a.closeCase(ctx, e, true); err != nil {
 		return nil, err
 	}
 	return a.done(ctx, e)
