@@ -64,7 +64,11 @@ func newSMTPServer(t *testing.T, auth, implicit bool) *smtpServer {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(ln) }()
-	t.Cleanup(func() { _ = server.Close(); <-done })
+	t.Cleanup(func() {
+		_ = server.Close()
+		_ = ln.Close() // the server does not know it until it serves
+		<-done
+	})
 	return s
 }
 
