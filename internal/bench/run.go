@@ -48,6 +48,7 @@ func parsePlan(args []string) (*plan, error) {
 	fs.StringVar(&p.out, "o", "", "file of the result, JSON")
 	fs.BoolVar(&p.short, "short", false, "tiny numbers, only to see that everything runs")
 	fs.StringVar(&p.targets, "targets", "", "only these targets, separated by commas")
+	fs.StringVar(&p.cfg.Archive, "archive", "", "directory in which the rows of history and events stay for the next run, with a PostgreSQL of their own; empty: they are made anew")
 	s := work.Full()
 	if slices.Contains(args, "-short") || slices.Contains(args, "--short") {
 		s = work.Short()
@@ -114,6 +115,11 @@ func runWorks(ctx context.Context, args []string, out, errs io.Writer) (err erro
 	}
 	if p.cfg.Hub, err = filepath.Abs(p.cfg.Hub); err != nil {
 		return err
+	}
+	if p.cfg.Archive != "" {
+		if p.cfg.Archive, err = filepath.Abs(p.cfg.Archive); err != nil {
+			return err
+		}
 	}
 	load.Pin()
 	if err := proc.Here(p.cfg.LoadCore); err != nil {

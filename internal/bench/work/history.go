@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/bench/load"
+	"vezeuniqverse.com/vezechat/internal/devstack"
 	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
@@ -60,23 +62,64 @@ var (
 )
 
 // archive fills the database of many rows when it is new, and returns its address.
-func (w *World) archive(ctx context.Context) (string, error) {
-	if w.filled {
-		return w.pg.URL(historyDB), nil
+func (w *World) archive(ctx context.Context) (url string, err error) {
+	switch {
+	case w.filled != "":
+		return w.filled, nil
+	case w.Archive != "":
+		url, err = w.keptArchive(ctx)
+	default:
+		if url, err = w.database(ctx, historyDB); err == nil {
+			err = w.fillNew(ctx, url)
+		}
 	}
-	db, err := w.database(ctx, historyDB)
+	if err == nil {
+		w.filled = url
+	}
+	return url, err
+}
+
+func (w *World) fillNew(ctx context.Context, url string) error {
+	ids, err := rooms(ctx, url, w.historyRooms())
+	if err != nil {
+		return err
+	}
+	return w.fill(ctx, url, ids)
+}
+
+// keptArchive is the database of many rows on a server whose data stay: it is filled once,
+// and has its name only then. Migrations that came since are made.
+func (w *World) keptArchive(ctx context.Context) (string, error) {
+	var err error
+	if w.kept, err = devstack.StartPostgres(ctx, devstack.Options{Dir: w.Archive, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		return "", err
+	}
+	admin, err := pgxpool.New(ctx, w.kept.URL("postgres"))
 	if err != nil {
 		return "", err
 	}
-	ids, err := rooms(ctx, db, w.historyRooms())
-	if err != nil {
+	defer admin.Close()
+	name, filled := fmt.Sprintf("%s_%d", historyDB, w.Scale.Rows), false
+	if err := admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&filled); err != nil {
 		return "", err
 	}
-	if err := w.fill(ctx, db, ids); err != nil {
+	if filled {
+		return w.kept.URL(name), postgres.Migrate(ctx, w.kept.URL(name))
+	}
+	for _, sql := range []string{"DROP DATABASE IF EXISTS " + historyDB, "CREATE DATABASE " + historyDB} {
+		if _, err := admin.Exec(ctx, sql); err != nil {
+			return "", err
+		}
+	}
+	url := w.kept.URL(historyDB)
+	if err := postgres.Migrate(ctx, url); err != nil {
 		return "", err
 	}
-	w.filled = true
-	return db, nil
+	if err := w.fillNew(ctx, url); err != nil {
+		return "", err
+	}
+	_, err = admin.Exec(ctx, "ALTER DATABASE "+historyDB+" RENAME TO "+name)
+	return w.kept.URL(name), err
 }
 
 // fill fills the database: each table in its own session, in the order of the

@@ -39,7 +39,8 @@ const (
 type Config struct {
 	Hub        string // the vezechat program
 	Self       string // this program, which is the peers too
-	Dir        string // for everything that is written; the caller removes it
+	Dir        string // for everything else that is written; the caller removes it
+	Archive    string // where the rows of the history works stay for the next run; empty: they do not
 	ServerCore int
 	LoadCore   int
 	Form       string
@@ -57,8 +58,10 @@ type World struct {
 	admin  *pgxpool.Pool
 	tokens map[string]string
 	hubs   int
-	filled bool // the database of the history works
 	nfiles int
+
+	filled string             // address of the filled database of the history works
+	kept   *devstack.Postgres // which has it, when it is kept
 }
 
 // template is the database that hubs get a copy of.
@@ -103,6 +106,11 @@ func (w *World) Stop() {
 	defer cancel()
 	if w.admin != nil {
 		w.admin.Close()
+	}
+	if w.kept != nil {
+		if err := w.kept.Stop(ctx); err != nil {
+			w.say("%s was not stopped in order: %v", w.Archive, err)
+		}
 	}
 	if w.redis != nil {
 		_ = w.redis.Stop(ctx) // its data are thrown away
