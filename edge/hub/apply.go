@@ -47,9 +47,7 @@ func (r *room) apply(t vezechat.EventType, payload []byte) {
 }
 
 func revoke(a *vezechat.Access, t vezechat.EventType) {
-	if t != vezechat.EventMemberLeft {
-		a.Role = vezechat.RoleNone
-	}
+	a.Role = vezechat.RoleNone
 	if t == vezechat.EventMemberBanned {
 		a.Banned = true
 	}
