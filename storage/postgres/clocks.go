@@ -39,15 +39,22 @@ WHERE q.id = $1`
 // queue is promised nothing.
 func (s *Store) planOf(ctx context.Context, db querier, t *vezechat.Ticket) (out planned, err error) {
 	if t.Queue == 0 {
-		out.plan = sla.PlanOf(nil, t.Priority, nil)
-		return out, nil
+		return s.noPlan(t), nil
 	}
+	return s.readPlan(db.QueryRow(ctx, selectPlan, t.Queue), t)
+}
+
+func (s *Store) noPlan(t *vezechat.Ticket) planned {
+	return planned{plan: sla.PlanOf(nil, t.Priority, nil)}
+}
+
+func (s *Store) readPlan(row pgx.Row, t *vezechat.Ticket) (out planned, err error) {
 	var p vezechat.Policy
 	var c calendarRaw
 	var hold, first *bool
 	var targets, actions []byte
 	k := &out.key
-	err = db.QueryRow(ctx, selectPlan, t.Queue).Scan(&k.policy, &k.policyVersion, &targets, &hold, &first, &actions,
+	err = row.Scan(&k.policy, &k.policyVersion, &targets, &hold, &first, &actions,
 		&k.calendar, &k.calendarVersion, &c.name, &c.zone, &c.hours, &c.exceptions)
 	if err != nil {
 		return out, err
@@ -143,29 +150,38 @@ SELECT DISTINCT ON (metric) ` + clockColumns + `, policy_id, policy_version, cal
 FROM sla_clocks WHERE ticket_id = $1 ORDER BY metric, instance DESC`
 
 func (s *Store) clocksOf(ctx context.Context, tx pgx.Tx, t *vezechat.Ticket) (*clocks, error) {
-	c := &clocks{s: s, tx: tx, t: t}
-	var err error
-	if c.now, err = s.planOf(ctx, tx, t); err != nil {
-		return nil, err
+	c := &clocks{s: s, tx: tx, t: t, now: s.noPlan(t)}
+	var key *planKey
+	var b pgx.Batch
+	if t.Queue != 0 {
+		b.Queue(selectPlan, t.Queue).QueryRow(func(row pgx.Row) (err error) {
+			c.now, err = s.readPlan(row, t)
+			return err
+		})
 	}
-	rows, err := tx.Query(ctx, selectClocks, t.ID)
-	if err != nil {
+	b.Queue(selectClocks, t.ID).Query(func(rows pgx.Rows) (err error) {
+		c.list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (k vezechat.Clock, err error) {
+			var times [5]*time.Time
+			var by planKey
+			fields := append(clockFields(&k, &times), &by.policy, &by.policyVersion, &by.calendar, &by.calendarVersion)
+			err = row.Scan(fields...)
+			clockTimes(&k, &times)
+			if k.State.Open() {
+				key = &by
+			}
+			return k, err
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, err
 	}
 	c.key = c.now.key
-	c.list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (k vezechat.Clock, err error) {
-		var times [5]*time.Time
-		var key planKey
-		fields := append(clockFields(&k, &times), &key.policy, &key.policyVersion, &key.calendar, &key.calendarVersion)
-		err = row.Scan(fields...)
-		clockTimes(&k, &times)
-		if k.State.Open() {
-			c.key = key
-		}
-		return k, err
-	})
+	if key != nil {
+		c.key = *key
+	}
 	c.was = append([]vezechat.Clock{}, c.list...)
-	return c, err
+	return c, nil
 }
 
 // never takes the one error that clocks may have: their calendar does not open
@@ -287,10 +303,12 @@ func (c *clocks) save(ctx context.Context) error {
 			return rows.Err()
 		})
 	}
-	if err := c.tx.SendBatch(ctx, &b).Close(); err != nil || len(events) == 0 {
-		return err
+	if len(events) > 0 {
+		if err := queueEvents(&b, events, vezechat.Trace{}); err != nil {
+			return err
+		}
 	}
-	return emit(ctx, c.tx, events, vezechat.Trace{})
+	return c.tx.SendBatch(ctx, &b).Close()
 }
 
 func (c *clocks) queue(ctx context.Context, b *pgx.Batch, k *vezechat.Clock) {

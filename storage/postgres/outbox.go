@@ -19,6 +19,15 @@ ORDER BY t.n`
 // emit puts events on their way into the log, in the transaction that makes them
 // true. The caller holds the row of the room, ticket or agent that they are of.
 func emit(ctx context.Context, tx pgx.Tx, events []vezechat.Event, trace vezechat.Trace) error {
+	var b pgx.Batch
+	if err := queueEvents(&b, events, trace); err != nil {
+		return err
+	}
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// queueEvents is emit as the last of several statements.
+func queueEvents(b *pgx.Batch, events []vezechat.Event, trace vezechat.Trace) error {
 	subjects, payloads := make([]string, len(events)), make([][]byte, len(events))
 	for i := range events {
 		if !trace.Empty() {
@@ -28,10 +37,9 @@ func emit(ctx context.Context, tx pgx.Tx, events []vezechat.Event, trace vezecha
 		payloads[i] = vezechat.AppendEvent(nil, &events[i])
 	}
 	header, err := json.Marshal(trace)
-	if err != nil {
-		return err
+	if err == nil {
+		b.Queue(insertOutbox, subjects, payloads, header)
 	}
-	_, err = tx.Exec(ctx, insertOutbox, subjects, payloads, header)
 	return err
 }
 

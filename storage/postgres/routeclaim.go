@@ -149,14 +149,14 @@ func (w *work) claim(ctx context.Context, p *place, q *vezechat.Queue, to vezech
 	b.Queue(claimUnits, to, p.cost, w.at).Exec(one)
 	b.Queue(claimItem, w.t.ID, state, to).Exec(one)
 	b.Queue(insertOffer, w.t.ID, to, p.queue, offer, p.cost, w.at, expires, decided).QueryRow(func(row pgx.Row) error { return row.Scan(&id) })
-	if err := w.tx.SendBatch(ctx, &b).Close(); err != nil {
-		return vezechat.ClaimLost, err
-	}
 	if claim == vezechat.ClaimOffered {
+		if err := w.tx.SendBatch(ctx, &b).Close(); err != nil {
+			return vezechat.ClaimLost, err
+		}
 		wakeAfter(w.tx, vezechat.WakeTimer, 0)
 		return claim, w.tell(ctx, vezechat.EventOfferMade, id, to, expires)
 	}
-	w.kind, w.why, w.unrouted = "assigned", "routed", true
+	w.kind, w.why, w.unrouted, w.queued = "assigned", "routed", true, b
 	w.t.Assignee = to
 	if err := w.move(vezechat.MoveAccept, vezechat.PartyStaff); err != nil {
 		return vezechat.ClaimLost, err

@@ -35,6 +35,7 @@ type work struct {
 	events   []vezechat.Event // besides those that follow from the change
 	extra    map[string]any   // of the history's row, what is not in the ticket's
 	unrouted bool             // the place in the queue is seen to already
+	queued   pgx.Batch        // what is written along with the row, before it
 }
 
 // locking is how a ticket's row is taken: without its key, which never changes and which rows
@@ -210,9 +211,6 @@ func (w *work) save(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := w.write(ctx, old); err != nil {
-		return err
-	}
 	if err := w.lockRoom(ctx); err != nil {
 		return err
 	}
@@ -223,11 +221,11 @@ func (w *work) save(ctx context.Context) error {
 	for i := range w.events {
 		w.about(&w.events[i])
 	}
-	if err := emit(ctx, w.tx, append(w.events, events...), w.trace); err != nil {
+	if err := w.write(ctx, old, append(w.events, events...)); err != nil {
 		return err
 	}
 	was, before := w.before, w.t
-	w.before, w.happened, w.events, w.extra, w.unrouted = &before, nil, nil, nil, false
+	w.before, w.happened, w.events, w.extra, w.unrouted, w.queued = &before, nil, nil, nil, false, pgx.Batch{}
 	return w.reveal(ctx, was, acts)
 }
 
@@ -235,8 +233,8 @@ const insertHistory = `
 INSERT INTO ticket_history (ticket_id, n, actor_id, kind, why, old, new, at)
 VALUES ($1, $2, (SELECT id FROM users WHERE id = $3), $4, $5, $6, $7, $8)`
 
-// write stores the row and the history.
-func (w *work) write(ctx context.Context, old map[string]json.RawMessage) error {
+// write stores, in one exchange, what waits for it, the row, the history and the events.
+func (w *work) write(ctx context.Context, old map[string]json.RawMessage, events []vezechat.Event) error {
 	now, err := fieldsOf(&w.t)
 	if err != nil {
 		return err
@@ -261,10 +259,12 @@ func (w *work) write(ctx context.Context, old map[string]json.RawMessage) error 
 	if err != nil {
 		return err
 	}
-	var b pgx.Batch
-	queueTicket(&b, &w.t)
-	b.Queue(insertHistory, w.t.ID, w.t.Version, w.actor, w.kind, w.why, oldJSON, newJSON, w.at)
-	return w.tx.SendBatch(ctx, &b).Close()
+	queueTicket(&w.queued, &w.t)
+	w.queued.Queue(insertHistory, w.t.ID, w.t.Version, w.actor, w.kind, w.why, oldJSON, newJSON, w.at)
+	if err := queueEvents(&w.queued, events, w.trace); err != nil {
+		return err
+	}
+	return w.tx.SendBatch(ctx, &w.queued).Close()
 }
 
 // aside are the fields that the history leaves out: what a row of it has itself, and
