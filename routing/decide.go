@@ -23,8 +23,6 @@ const (
 	minUnits   = min(vezechat.CostTicket, vezechat.CostSilentChat)
 	maxLost    = 5 // claims of one agent in one go, who is looked at again then
 	replanPage = 100
-	// replanTimes is how many sweeps bring clocks in line after a change of settings.
-	replanTimes = 2
 )
 
 // state is what a router keeps of the settings.
@@ -146,7 +144,7 @@ func (r *Role) look(ctx context.Context, l letters) error {
 	}
 	agents := r.state.there(loads)
 	if l.sweep {
-		return errors.Join(r.sweep(ctx, agents), r.replan(ctx))
+		return r.sweep(ctx, agents)
 	}
 	if err := r.fillAll(ctx, l.agents, agents); err != nil || len(l.tickets) == 0 {
 		return err
@@ -197,25 +195,45 @@ func (r *Role) refresh(ctx context.Context, stale bool) error {
 	if err != nil {
 		return err
 	}
-	r.state, r.replans = s, replanTimes
+	r.state = s
+	signal(r.stale)
 	return nil
 }
 
-// replan brings clocks in line with settings that have changed. It is done again by
-// the next sweep, for those that somebody held, or made by the former settings, just
-// then.
-func (r *Role) replan(ctx context.Context) error {
-	for r.replans > 0 {
-		n, err := r.Store.ReplanClocks(ctx, replanPage)
-		if err != nil {
-			return err
+// plans brings clocks in line when settings have changed, beside what is decided: they may
+// be many. It does so once more a sweep later, for those that somebody held, or made by the
+// former settings, just then.
+func (r *Role) plans(ctx context.Context) {
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.stale:
+			again.Reset(retry.Jitter(r.SweepEvery))
+		case <-again.C:
 		}
-		if n == 0 {
-			r.replans--
-			return nil
+		r.replan(ctx)
+	}
+}
+
+// replan goes on until all clocks are in line, or ctx is done.
+func (r *Role) replan(ctx context.Context) {
+	wait := retry.Backoff{First: firstBackoff, Last: lastBackoff}
+	for ctx.Err() == nil {
+		n, err := r.Store.ReplanClocks(ctx, replanPage)
+		switch {
+		case err == nil && n == 0:
+			r.trouble.Over("clocks")
+			return
+		case err == nil:
+			wait.Reset()
+		case ctx.Err() == nil:
+			r.met("clocks", err)
+			wait.Sleep(ctx)
 		}
 	}
-	return nil
 }
 
 // sweep looks at all that waits.

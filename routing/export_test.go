@@ -38,7 +38,11 @@ func (r *Role) Turn(ctx context.Context) (bool, error) {
 	if !l.sweep && !l.stale && len(l.tickets)+len(l.agents) == 0 {
 		return timers+heard > 0, nil
 	}
-	return true, r.look(ctx, l)
+	if err := r.look(ctx, l); err != nil || !l.sweep {
+		return true, err
+	}
+	r.replan(ctx)
+	return true, nil
 }
 
 // Sweep lets the next turn look at all that waits.

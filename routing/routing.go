@@ -111,8 +111,8 @@ type Role struct {
 	trouble *retry.Trouble
 	looked  atomic.Int64 // when all that waits was last looked at, Unix nanoseconds
 
-	state   *state // of the deciding goroutine, as the next one
-	replans int    // how many more sweeps bring clocks in line with new settings
+	state *state        // of the deciding goroutine
+	stale chan struct{} // has room for one: clocks may be planned by former settings
 }
 
 // New returns a role that does nothing until Run.
@@ -127,7 +127,7 @@ func New(c Config) *Role {
 	}
 	m := newMetrics(c.Registerer)
 	return &Role{
-		Config: c, metrics: m, mail: newMailbox(), timer: make(chan struct{}, 1), inbox: make(chan struct{}, 1),
+		Config: c, metrics: m, mail: newMailbox(), timer: make(chan struct{}, 1), inbox: make(chan struct{}, 1), stale: make(chan struct{}, 1),
 		trouble: retry.NewTrouble(c.Logger, m.retries),
 	}
 }
@@ -144,6 +144,7 @@ func (r *Role) Run(ctx context.Context, ready func()) error {
 	wg.Go(func() { r.decides(ctx, sync.OnceFunc(ready)) })
 	wg.Go(func() { r.times(ctx) })
 	wg.Go(func() { r.hears(ctx) })
+	wg.Go(func() { r.plans(ctx) })
 	wg.Go(func() { r.shows(ctx) })
 	wg.Wait()
 	return nil

@@ -114,9 +114,14 @@ func (w *world) get(id vezechat.TicketID) vezechat.Ticket {
 // route runs a router until the test ends, and returns it when it is ready.
 func (w *world) route(every time.Duration) *routing.Role {
 	w.t.Helper()
+	return w.routeBy(w.Store, every)
+}
+
+func (w *world) routeBy(s routing.Store, every time.Duration) *routing.Role {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan struct{})
-	role := routing.New(routing.Config{Store: w.Store, Wakes: w.wakes, SweepEvery: every, Logger: natstest.Log(w.t)})
+	role := routing.New(routing.Config{Store: s, Wakes: w.wakes, SweepEvery: every, Logger: natstest.Log(w.t)})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := role.Run(ctx, func() { close(ready) }); err != nil {
@@ -171,6 +176,25 @@ func TestRole_FindsWhatItDidNotHear(t *testing.T) {
 	id := w.ticket("unheard", vezechat.ChannelWeb)
 	w.status(a, vezechat.AgentOnline)
 	w.until("the sweep", func() bool { return w.get(id).Assignee == a.UserID })
+}
+
+// manyClocks is a desk with more clocks than are ever brought in line with its settings.
+type manyClocks struct{ routing.Store }
+
+func (manyClocks) ReplanClocks(ctx context.Context, _ int) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// Whoever edits a policy of very many tickets holds up nobody who comes.
+func TestRole_DecidesWhileClocksArePlanned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	a := w.agent("eve", 100)
+	w.status(a, vezechat.AgentOnline)
+	w.routeBy(manyClocks{w.Store}, 50*time.Millisecond)
+	id := w.ticket("has just come", vezechat.ChannelWeb)
+	w.until("it is given to who is there", func() bool { return w.get(id).Assignee == a.UserID })
 }
 
 // A router is ready while it looks at what waits, and says so when it cannot.
