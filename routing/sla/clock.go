@@ -183,7 +183,7 @@ func (p Plan) Fire(c *vezechat.Clock, at time.Time) (percent int, err error) {
 	if c.State != vezechat.ClockRunning || c.Target == 0 || !c.BreachedAt.IsZero() {
 		return 0, nil
 	}
-	if !at.Before(c.DueAt) {
+	if !c.DueAt.IsZero() && !at.Before(c.DueAt) { // zero: it is never due
 		if p.answered(c) {
 			return 0, nil
 		}
@@ -194,16 +194,17 @@ func (p Plan) Fire(c *vezechat.Clock, at time.Time) (percent int, err error) {
 		if w <= c.Warned {
 			return 0, nil
 		}
-		reached, err := p.reaches(c, w)
-		if err != nil {
-			return 0, err
+		reached, never := p.reaches(c, w)
+		if never != nil {
+			err = never // an earlier one may come
+			continue
 		}
 		if !at.Before(reached) {
 			c.Warned = w
 			return w, nil
 		}
 	}
-	return 0, nil
+	return 0, err
 }
 
 // Used returns the time that has counted until an instant.
@@ -216,7 +217,7 @@ func (p Plan) Used(c *vezechat.Clock, at time.Time) time.Duration {
 
 // Overdue reports whether a clock fell due before an instant and is not breached yet.
 func (p Plan) Overdue(c *vezechat.Clock, at time.Time) bool {
-	return c.State == vezechat.ClockRunning && c.Target > 0 && c.BreachedAt.IsZero() && c.DueAt.Before(at)
+	return c.State == vezechat.ClockRunning && c.Target > 0 && c.BreachedAt.IsZero() && !c.DueAt.IsZero() && c.DueAt.Before(at)
 }
 
 // answered reports whether an answer that is not applied yet was in time for a clock.

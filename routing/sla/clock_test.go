@@ -1,6 +1,7 @@
 package sla_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -70,6 +71,42 @@ func TestApply_BeforeTheTimer(t *testing.T) {
 	inTime := apply(t, p, clocks, sla.Replied, monday.Add(time.Hour))
 	if c := last(inTime, vezechat.MetricFirstReply); !c.BreachedAt.IsZero() {
 		t.Errorf("at the very moment is in time: %+v", c)
+	}
+}
+
+// What is never due within the horizon is never late, whatever else of its ticket is looked at, and
+// warns of what comes within it.
+func TestFire_NeverDue(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		target time.Duration
+		want   int // percent, 7 years on
+	}{{"nothing comes", 50 * 52 * time.Hour, 0}, {"half of it comes", 13 * 52 * time.Hour, 50}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h, err := sla.New(&vezechat.Calendar{Name: "an hour a week", Zone: "UTC", Hours: []vezechat.Hours{{Day: 1, Open: 600, Close: 660}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := sla.Plan{Hours: h, Targets: map[vezechat.Metric]vezechat.Target{vezechat.MetricResolution: {Seconds: int(c.target.Seconds())}}}
+			clocks, err := p.Apply(nil, sla.Event{Kind: sla.Opened, At: monday})
+			if !errors.Is(err, sla.ErrNever) {
+				t.Fatal(err)
+			}
+			k := last(clocks, vezechat.MetricResolution)
+			for i, want := range []int{c.want, 0} {
+				if got, _ := p.Fire(&k, monday.AddDate(7, 0, 0)); got != want || !k.BreachedAt.IsZero() {
+					t.Errorf("look %d: %d percent, want %d, breached %s", i, got, want, k.BreachedAt)
+				}
+			}
+			if at, ok, _ := p.Wake(&k); ok {
+				t.Errorf("it wants to be looked at again, at %s", at)
+			}
+			if p.Overdue(&k, monday.AddDate(9, 0, 0)) {
+				t.Error("it is overdue")
+			}
+		})
 	}
 }
 
