@@ -64,7 +64,11 @@ func (s *scene) changes(r vezechat.TicketRef, verb string, w []string) error {
 	case "takes":
 		_, err = s.AssignTicket(s.ctx, vezechat.AssignTicket{TicketRef: r, Assignee: r.Caller.UserID})
 	case "gives":
-		_, err = s.AssignTicket(s.ctx, vezechat.AssignTicket{TicketRef: r, Assignee: s.people[w[1]].UserID})
+		a := vezechat.AssignTicket{TicketRef: r} // "back": to nobody
+		if w[0] == "to" {
+			a.Assignee = s.people[w[1]].UserID
+		}
+		_, err = s.AssignTicket(s.ctx, a)
 	case "moves":
 		_, err = s.TransferTicket(s.ctx, vezechat.TransferTicket{TicketRef: r, Queue: s.queues[w[1]].ID})
 	case "ranks":

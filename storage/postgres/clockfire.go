@@ -116,15 +116,16 @@ ON CONFLICT (ticket_id, agent_id) DO UPDATE SET until = excluded.until`
 // agents come before places in the order of locks.
 func (w *work) act(ctx context.Context, acts []vezechat.PolicyAction) error {
 	var ahead time.Duration
-	from := vezechat.UserID(0)
+	from, flowed := vezechat.UserID(0), false
 	for _, a := range acts {
 		switch a.Do {
 		case vezechat.ActBoost:
 			ahead += time.Duration(a.Minutes) * time.Minute
 		case vezechat.ActOverflow:
-			if w.t.Queue == 0 || w.t.Assignee != 0 || !w.t.Status.Working() {
-				continue
+			if flowed || w.t.Queue == 0 || w.t.Assignee != 0 || !w.t.Status.Working() {
+				continue // several clocks at once want the same
 			}
+			flowed = true
 			var to vezechat.QueueID
 			if err := w.tx.QueryRow(ctx, selectOverflow, w.t.Queue).Scan(&to); err != nil {
 				return err

@@ -235,10 +235,13 @@ func (c *clocks) replan(ctx context.Context, at time.Time, moved bool) error {
 		var raw calendarRaw
 		var version int
 		err := c.tx.QueryRow(ctx, selectCalendar, c.key.calendar).Scan(&version, &raw.name, &raw.zone, &raw.hours, &raw.exceptions)
-		if err == nil {
+		switch {
+		case err == nil:
 			before.Hours, err = c.s.hours.of(c.key.calendar, version, raw)
+		case errors.Is(err, pgx.ErrNoRows): // taken away meanwhile: the one of now is nearer to it than the clock around
+			before.Hours, err = c.now.plan.Hours, nil
 		}
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		if err != nil {
 			return err
 		}
 	}

@@ -252,9 +252,9 @@ SELECT room_id FROM tickets WHERE follow_up_of = $1 AND requester_id = $2 AND st
 
 const selectMergedInto = `
 WITH RECURSIVE onward AS (
-    SELECT id, room_id, merged_into, 1 AS n FROM tickets WHERE id = $1
-    UNION ALL
-    SELECT t.id, t.room_id, t.merged_into, o.n + 1 FROM onward o JOIN tickets t ON t.id = o.merged_into WHERE o.n < 20
+    SELECT id, room_id, merged_into FROM tickets WHERE id = $1
+    UNION
+    SELECT t.id, t.room_id, t.merged_into FROM onward o JOIN tickets t ON t.id = o.merged_into
 )
 SELECT room_id FROM onward WHERE merged_into IS NULL`
 

@@ -104,18 +104,37 @@ func (s *Store) DeleteMacro(ctx context.Context, r vezechat.MacroRef) error {
 const countMacro = `
 UPDATE macros SET used = used + 1 WHERE id = $1`
 
+// usableMacro returns the macro that is to be used. CodeNotFound: the caller may use none of that id.
+func usableMacro(ctx context.Context, db querier, r vezechat.ApplyMacro) (vezechat.Macro, error) {
+	rows, err := db.Query(ctx, selectMacro, r.Caller.UserID, r.Caller.Scopes.Has(vezechat.ScopeChatAdmin), r.Macro)
+	if err != nil {
+		return vezechat.Macro{}, err
+	}
+	m, err := pgx.CollectExactlyOneRow(rows, scanMacro)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = vezechat.Errorf(vezechat.CodeNotFound, "no such macro")
+	}
+	return m, err
+}
+
+// hearBeforeMacro is hearBefore for what a macro does. A macro that cannot be read is refused later.
+func (s *Store) hearBeforeMacro(ctx context.Context, r vezechat.ApplyMacro) {
+	if !r.Caller.Desk() {
+		return
+	}
+	read, cancel := s.deadline(ctx)
+	defer cancel()
+	if m, err := usableMacro(read, s.pool, r); err == nil {
+		s.hearBefore(ctx, r.TicketID, movesOf(m.Actions)...)
+	}
+}
+
 // ApplyMacro implements vezechat.TicketService.
 func (s *Store) ApplyMacro(ctx context.Context, r vezechat.ApplyMacro) (vezechat.Applied, error) {
+	s.hearBeforeMacro(ctx, r)
 	var text string
 	t, err := s.deskChange(ctx, r.TicketRef, "updated", func(ctx context.Context, w *work) error {
-		rows, err := w.tx.Query(ctx, selectMacro, r.Caller.UserID, r.Caller.Scopes.Has(vezechat.ScopeChatAdmin), r.Macro)
-		if err != nil {
-			return err
-		}
-		m, err := pgx.CollectExactlyOneRow(rows, scanMacro)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return vezechat.Errorf(vezechat.CodeNotFound, "no such macro")
-		}
+		m, err := usableMacro(ctx, w.tx, r)
 		if err != nil {
 			return err
 		}

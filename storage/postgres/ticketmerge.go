@@ -21,6 +21,13 @@ func lockBoth(ctx context.Context, tx pgx.Tx, a, b vezechat.TicketID) error {
 	return err
 }
 
+// lockAgentsOf takes the rows of those who have some tickets or are offered them, in the order
+// of their numbers: two tickets that change one after the other would take them in theirs.
+const lockAgentsOf = `
+SELECT a.user_id FROM agents a WHERE a.user_id IN (
+    SELECT t.assignee_id FROM tickets t WHERE t.id = ANY($1::bigint[]) UNION SELECT i.agent_id FROM routing_items i WHERE i.ticket_id = ANY($1::bigint[])
+) ORDER BY a.user_id FOR NO KEY UPDATE OF a`
+
 // MergeTicket implements vezechat.TicketService. There is no ring of merged tickets:
 // what is merged is closed, and nothing is merged into what is closed.
 func (s *Store) MergeTicket(ctx context.Context, r vezechat.MergeTicket) (t vezechat.Ticket, err error) {
@@ -34,6 +41,9 @@ func (s *Store) MergeTicket(ctx context.Context, r vezechat.MergeTicket) (t veze
 	s.hearFirst(ctx, r.Into)
 	err = s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if err := lockBoth(ctx, tx, r.TicketID, r.Into); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, lockAgentsOf, []vezechat.TicketID{r.TicketID, r.Into}); err != nil {
 			return err
 		}
 		gone, err := s.lockFor(ctx, tx, r.TicketRef, "merged")

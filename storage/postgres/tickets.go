@@ -22,7 +22,7 @@ func (s *Store) Ticket(ctx context.Context, q vezechat.TicketRef) (vezechat.Tick
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	t, err := s.seenTicket(ctx, s.pool, q)
-	if err == nil && q.Caller.Desk() {
+	if err == nil && (q.Caller.Desk() || owns(q.Caller, &t)) {
 		err = rated(ctx, s.pool, &t)
 	}
 	if err != nil {
@@ -266,8 +266,9 @@ func (w *work) choose(ctx context.Context, c vezechat.Caller, m vezechat.Move, w
 			w.t.WakeAt = wake.UTC().Truncate(time.Microsecond)
 		}
 	}
-	if m == vezechat.MoveReopen && w.t.WaitingSince.IsZero() && owns(c, &w.t) {
+	if m == vezechat.MoveReopen && w.t.WaitingSince.IsZero() && owns(c, &w.t) { // as if they had written
 		w.t.WaitingSince = w.at
+		w.clock(sla.Wrote)
 	}
 	return nil
 }
@@ -291,6 +292,8 @@ func (w *work) assign(ctx context.Context, to vezechat.UserID) error {
 		if err := w.mayHave(ctx, to); err != nil {
 			return err
 		}
+	} else if _, err := w.tx.Exec(ctx, excludeAgent, w.t.ID, w.t.Assignee, w.at.Add(vezechat.ExcludeFor)); err != nil {
+		return err // else who gives it back is the first to be given it again
 	}
 	w.t.Assignee = to
 	w.unasked()
