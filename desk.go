@@ -138,6 +138,7 @@ type DeskEventQuery struct {
 	TicketID TicketID `json:"ticket_id,omitempty"` // 0: of all, for the desk
 	After    Seq      `json:"after"`
 	Limit    int      `json:"limit"`
+	Last     bool     `json:"last,omitempty"` // of a ticket, for the desk: the last ones, not the first
 }
 
 // OfferState is what came of an offer.
@@ -349,6 +350,9 @@ type DeskService interface {
 	// PutAgent makes somebody an agent, or changes one. What is offered to who may not
 	// have it any more is withdrawn.
 	PutAgent(ctx context.Context, r PutAgent) (Agent, error)
+	// DeleteAgent takes somebody from the agents who has no ticket and is offered none,
+	// else CodeConflict. What they did stays in histories and offers.
+	DeleteAgent(ctx context.Context, r AgentRef) error
 	// SetAgentStatus is the caller's own status: online, away, busy or offline. What
 	// is offered to who is not online any more is withdrawn; who is offline loses
 	// their chats at once, and the rest after KeepAsync.

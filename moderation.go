@@ -2,6 +2,7 @@ package vezechat
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -67,6 +68,7 @@ const (
 	// What is only audited: it is done elsewhere.
 	ModKick  ModKind = "kick"  // a member out of a room
 	ModRules ModKind = "rules" // the rules of the guards were changed
+	ModDesk  ModKind = "desk"  // a setting of the desk, or an agent, was made, changed or taken away
 )
 
 // ModKinds returns what ModerationService.Act does.
@@ -134,7 +136,7 @@ func (a ModAct) Validate(now time.Time) error {
 		if a.RoomID <= 0 || a.MessageID == 0 || a.MessageID > MaxSeq {
 			lacks = "room_id and message_id"
 		}
-	case a.Kind == ModKick || a.Kind == ModRules:
+	case a.Kind == ModKick || a.Kind == ModRules || a.Kind == ModDesk:
 		return Errorf(CodeBadRequest, "action: %s is not done here", a.Kind)
 	case a.Kind.OnPerson():
 		if a.UserID <= 0 {
@@ -242,6 +244,14 @@ type ModState struct {
 	Case        CaseState  `json:"case,omitempty"`
 	Role        Role       `json:"role,omitempty"`
 	Rules       int64      `json:"rules,omitempty"` // their version
+
+	Setting *DeskSetting `json:"setting,omitempty"` // of the desk
+}
+
+// DeskSetting is a setting of the desk, or an agent, as it was or is.
+type DeskSetting struct {
+	What  string          `json:"what"`            // its kind and number, as "queue 3"
+	Value json.RawMessage `json:"value,omitempty"` // all of it; nil: there is none
 }
 
 // How messages and held messages stand.

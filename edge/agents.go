@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"net/http"
+
 	"github.com/gofiber/fiber/v2"
 
 	"vezeuniqverse.com/vezechat"
@@ -11,6 +13,7 @@ func (e *Edge) agentRoutes() {
 	e.app.Put("/agents/me/status", e.works(e.setStatus))
 	e.app.Get("/agents", e.reads(e.listAgents))
 	e.app.Put("/agents/:user", e.works(e.putAgent))
+	e.app.Delete("/agents/:user", e.works(e.deleteAgent))
 	e.app.Get("/offers", e.reads(e.listOffers))
 	e.app.Post("/offers/:offer/accept", e.works(e.answerOffer(true)))
 	e.app.Post("/offers/:offer/decline", e.works(e.answerOffer(false)))
@@ -72,6 +75,21 @@ func (e *Edge) putAgent(c *fiber.Ctx, s Session) error {
 		return err
 	}
 	return done(c, "/agents", a)
+}
+
+// deleteAgent takes somebody from the agents.
+func (e *Edge) deleteAgent(c *fiber.Ctx, s Session) error {
+	id, err := vezechat.ParseUserID(c.Params("user"))
+	if err != nil {
+		return err
+	}
+	if err := e.nothing(c); err != nil {
+		return err
+	}
+	if err := e.cfg.Desk.DeleteAgent(c.UserContext(), vezechat.AgentRef{Caller: s.Caller, ID: id}); err != nil {
+		return err
+	}
+	return c.SendStatus(http.StatusNoContent)
 }
 
 func (e *Edge) listOffers(c *fiber.Ctx, s Session) error {

@@ -108,7 +108,13 @@ func (m *deskMaker) fill(call, body string, more ...string) (string, string) {
 		id := vezechat.UserID(m.user(strings.ReplaceAll(m.name("user"), " ", "")))
 		return "user=" + id.String() + "&kind=ticket&proof=" + emailSigner().Unsubscribe(id, vezechat.EmailTicket)
 	})
-	mark("{user}", func() string { return fmt.Sprint(m.user(strings.ReplaceAll(m.name("user"), " ", ""))) })
+	mark("{user}", func() string {
+		id := fmt.Sprint(m.user(strings.ReplaceAll(m.name("user"), " ", "")))
+		if call == "DELETE /agents/{user}" {
+			m.must(200, "PUT", "/agents/"+id, m.admin(), `{}`)
+		}
+		return id
+	})
 	mark("{field}", func() string {
 		key := strings.ReplaceAll(m.name("field"), " ", "_")
 		m.must(201, "POST", "/ticket-fields", m.admin(), `{"key":"`+key+`","name":"Field","type":"text"}`)

@@ -192,6 +192,7 @@ var rules = []rule{
 
 	{"GET /agents", "", 200, "ufffffffyyf"},
 	{"PUT /agents/{user}", `{"capacity":50}`, 200, "uffffffffyf"},
+	{"DELETE /agents/{user}", "", 204, "uffffffffyf"},
 	{"GET /agents/me/status", "", 200, "ufffffffynf"}, // the administrator is no agent
 	{"PUT /agents/me/status", `{"status":"online"}`, 200, "ufffffffynf"},
 	{"GET /offers", "", 200, "ufffffffyyf"},

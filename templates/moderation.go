@@ -30,7 +30,7 @@ type AuditPage struct {
 
 // Actions are what the audit log has.
 func (AuditPage) Actions() []vezechat.ModKind {
-	return append(vezechat.ModKinds(), vezechat.ModKick, vezechat.ModRules)
+	return append(vezechat.ModKinds(), vezechat.ModKick, vezechat.ModRules, vezechat.ModDesk)
 }
 
 // RulesPage is the rules of the guards, as JSON.

@@ -25,6 +25,7 @@ func serveDesk(s *bus.Server, d vezechat.DeskService) error {
 		bus.Handle(s, "agent", "list", cut(d.Agents)),
 		bus.Handle(s, "agent", "get", d.Agent),
 		bus.Handle(s, "agent", "put", d.PutAgent),
+		bus.Handle(s, "agent", "delete", action(d.DeleteAgent)),
 		bus.Handle(s, "agent", "status", d.SetAgentStatus),
 		bus.Handle(s, "agent", "beat", action(d.BeatAgent)),
 		bus.Handle(s, "offer", "list", cut(d.Offers)),
@@ -120,6 +121,11 @@ func (c Client) Agent(ctx context.Context, q vezechat.AgentRef) (vezechat.Agent,
 // PutAgent implements vezechat.DeskService.
 func (c Client) PutAgent(ctx context.Context, r vezechat.PutAgent) (vezechat.Agent, error) {
 	return bus.Call[vezechat.PutAgent, vezechat.Agent](ctx, c.b, "agent", "put", r)
+}
+
+// DeleteAgent implements vezechat.DeskService.
+func (c Client) DeleteAgent(ctx context.Context, r vezechat.AgentRef) error {
+	return do(ctx, c, "agent", "delete", r)
 }
 
 // SetAgentStatus implements vezechat.DeskService.

@@ -28,12 +28,29 @@ func (s *Store) changeDesk(ctx context.Context, c vezechat.Caller, fn func(conte
 	})
 }
 
+// changeSetting is changeDesk for one setting, in the audit log.
+func (s *Store) changeSetting(ctx context.Context, c vezechat.Caller, k setting, id *int64, fn func(context.Context, pgx.Tx) error) error {
+	return s.changeDesk(ctx, c, func(ctx context.Context, tx pgx.Tx) error {
+		return s.audited(ctx, tx, k, c, id, func() error { return fn(ctx, tx) })
+	})
+}
+
+// putSetting is changeSetting of v, whose number is id, once for each key.
+func putSetting[T any](ctx context.Context, s *Store, m making, c vezechat.Caller, k setting, v *T, id *int64, fn func(context.Context, pgx.Tx) error) error {
+	return s.changeDesk(ctx, c, func(ctx context.Context, tx pgx.Tx) error {
+		return once(ctx, tx, m, v, func() error {
+			return s.audited(ctx, tx, k, c, id, func() error { return fn(ctx, tx) })
+		})
+	})
+}
+
 // setting is a row that is made, when it has no id, or changed. Both statements
 // return its id; insert has none when there are limit of them.
 type setting struct {
 	noun           string
 	insert, update string
 	limit          int
+	audit          string // what the audit log has of it
 }
 
 // put binds $1 to the limit or the id, and args after it.
@@ -57,13 +74,13 @@ func (k setting) put(ctx context.Context, tx pgx.Tx, id int64, args ...any) (int
 }
 
 // deleteSetting takes a row away that nothing refers to.
-func (s *Store) deleteSetting(ctx context.Context, r vezechat.SettingRef, noun string, sql ...string) error {
-	return s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
+func (s *Store) deleteSetting(ctx context.Context, r vezechat.SettingRef, k setting, sql ...string) error {
+	return s.changeSetting(ctx, r.Caller, k, &r.ID, func(ctx context.Context, tx pgx.Tx) error {
 		n := int64(0)
 		for _, q := range sql {
 			tag, err := tx.Exec(ctx, q, r.ID)
 			if foreign(err) {
-				return vezechat.WrapError(vezechat.CodeConflict, err, "the %s is in use", noun)
+				return vezechat.WrapError(vezechat.CodeConflict, err, "the %s is in use", k.noun)
 			}
 			if err != nil {
 				return err
@@ -71,7 +88,7 @@ func (s *Store) deleteSetting(ctx context.Context, r vezechat.SettingRef, noun s
 			n = tag.RowsAffected()
 		}
 		if n == 0 {
-			return vezechat.Errorf(vezechat.CodeNotFound, "no such %s", noun)
+			return vezechat.Errorf(vezechat.CodeNotFound, "no such %s", k.noun)
 		}
 		return nil
 	})
@@ -117,7 +134,7 @@ INSERT INTO calendars (name, name_key, zone, hours, exceptions)
 SELECT $2, $3, $4, $5, $6 WHERE (SELECT count(*) FROM calendars) < $1
 RETURNING id`, `
 UPDATE calendars SET name = $2, name_key = $3, zone = $4, hours = $5, exceptions = $6, version = version + 1 WHERE id = $1
-RETURNING id`, vezechat.MaxCalendars}
+RETURNING id`, vezechat.MaxCalendars, auditCalendar}
 
 // PutCalendar implements vezechat.DeskService.
 func (s *Store) PutCalendar(ctx context.Context, r vezechat.PutCalendar) (vezechat.Calendar, error) {
@@ -137,12 +154,10 @@ func (s *Store) PutCalendar(ctx context.Context, r vezechat.PutCalendar) (vezech
 	if err != nil {
 		return c, err
 	}
-	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		return once(ctx, tx, making{r.Caller.UserID, r.Key, "calendar"}, &c, func() error {
-			id, err := calendarRow.put(ctx, tx, int64(c.ID), c.Name, nameKey(c.Name), c.Zone, hours, exceptions)
-			c.ID = vezechat.CalendarID(id)
-			return err
-		})
+	err = putSetting(ctx, s, making{r.Caller.UserID, r.Key, "calendar"}, r.Caller, calendarRow, &c, (*int64)(&c.ID), func(ctx context.Context, tx pgx.Tx) error {
+		id, err := calendarRow.put(ctx, tx, int64(c.ID), c.Name, nameKey(c.Name), c.Zone, hours, exceptions)
+		c.ID = vezechat.CalendarID(id)
+		return err
 	})
 	return c, err
 }
@@ -152,7 +167,7 @@ DELETE FROM calendars WHERE id = $1`
 
 // DeleteCalendar implements vezechat.DeskService.
 func (s *Store) DeleteCalendar(ctx context.Context, r vezechat.SettingRef) error {
-	return s.deleteSetting(ctx, r, "calendar", deleteCalendar)
+	return s.deleteSetting(ctx, r, calendarRow, deleteCalendar)
 }
 
 const policyColumns = `id, version, name, targets, pause_on_hold, first_resolution, actions`
@@ -179,7 +194,7 @@ SELECT $2, $3, $4, $5, $6, $7 WHERE (SELECT count(*) FROM sla_policies) < $1
 RETURNING id`, `
 UPDATE sla_policies SET name = $2, name_key = $3, targets = $4, pause_on_hold = $5, first_resolution = $6, actions = $7, version = version + 1
 WHERE id = $1
-RETURNING id`, vezechat.MaxPolicies}
+RETURNING id`, vezechat.MaxPolicies, auditPolicy}
 
 const selectPolicyVersion = `
 SELECT version FROM sla_policies WHERE id = $1`
@@ -205,15 +220,13 @@ func (s *Store) PutPolicy(ctx context.Context, r vezechat.PutPolicy) (vezechat.P
 	if err != nil {
 		return p, err
 	}
-	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		return once(ctx, tx, making{r.Caller.UserID, r.Key, "policy"}, &p, func() error {
-			id, err := policyRow.put(ctx, tx, int64(p.ID), p.Name, nameKey(p.Name), targets, p.PauseOnHold, p.FirstResolution, actions)
-			if err != nil {
-				return err
-			}
-			p.ID = vezechat.PolicyID(id)
-			return tx.QueryRow(ctx, selectPolicyVersion, id).Scan(&p.Version)
-		})
+	err = putSetting(ctx, s, making{r.Caller.UserID, r.Key, "policy"}, r.Caller, policyRow, &p, (*int64)(&p.ID), func(ctx context.Context, tx pgx.Tx) error {
+		id, err := policyRow.put(ctx, tx, int64(p.ID), p.Name, nameKey(p.Name), targets, p.PauseOnHold, p.FirstResolution, actions)
+		if err != nil {
+			return err
+		}
+		p.ID = vezechat.PolicyID(id)
+		return tx.QueryRow(ctx, selectPolicyVersion, id).Scan(&p.Version)
 	})
 	return p, err
 }
@@ -223,7 +236,7 @@ DELETE FROM sla_policies WHERE id = $1`
 
 // DeletePolicy implements vezechat.DeskService.
 func (s *Store) DeletePolicy(ctx context.Context, r vezechat.SettingRef) error {
-	return s.deleteSetting(ctx, r, "policy", deletePolicy)
+	return s.deleteSetting(ctx, r, policyRow, deletePolicy)
 }
 
 const selectSkills = `
@@ -238,7 +251,7 @@ var skillRow = setting{"skill", `
 INSERT INTO skills (name, name_key) SELECT $2, $3 WHERE (SELECT count(*) FROM skills) < $1
 RETURNING id`, `
 UPDATE skills SET name = $2, name_key = $3 WHERE id = $1
-RETURNING id`, vezechat.MaxSkills}
+RETURNING id`, vezechat.MaxSkills, auditSkill}
 
 // PutSkill implements vezechat.DeskService.
 func (s *Store) PutSkill(ctx context.Context, r vezechat.PutSkill) (vezechat.Skill, error) {
@@ -247,12 +260,10 @@ func (s *Store) PutSkill(ctx context.Context, r vezechat.PutSkill) (vezechat.Ski
 	if err := errors.Join(onlyAdmin(r.Caller), checkName(k.Name)); err != nil {
 		return k, err
 	}
-	err := s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		return once(ctx, tx, making{r.Caller.UserID, r.Key, "skill"}, &k, func() error {
-			id, err := skillRow.put(ctx, tx, int64(k.ID), k.Name, nameKey(k.Name))
-			k.ID = vezechat.SkillID(id)
-			return err
-		})
+	err := putSetting(ctx, s, making{r.Caller.UserID, r.Key, "skill"}, r.Caller, skillRow, &k, (*int64)(&k.ID), func(ctx context.Context, tx pgx.Tx) error {
+		id, err := skillRow.put(ctx, tx, int64(k.ID), k.Name, nameKey(k.Name))
+		k.ID = vezechat.SkillID(id)
+		return err
 	})
 	return k, err
 }
@@ -262,7 +273,7 @@ DELETE FROM skills WHERE id = $1`
 
 // DeleteSkill implements vezechat.DeskService.
 func (s *Store) DeleteSkill(ctx context.Context, r vezechat.SettingRef) error {
-	return s.deleteSetting(ctx, r, "skill", deleteSkill)
+	return s.deleteSetting(ctx, r, skillRow, deleteSkill)
 }
 
 // queueColumns are a queue, q.
@@ -296,7 +307,7 @@ RETURNING id`, `
 UPDATE queues SET name = $2, name_key = $3, calendar_id = nullif($4::bigint, 0), policy_id = nullif($5::bigint, 0), offer_seconds = $6,
     wrap_seconds = $7, auto_accept = $8, even = $9, overflow_id = nullif($10::bigint, 0), steps = $11
 WHERE id = $1
-RETURNING id`, vezechat.MaxQueues}
+RETURNING id`, vezechat.MaxQueues, auditQueue}
 
 // stepAgain makes waiting tickets of a queue be looked at by its new steps. Whoever holds
 // several items has taken them in another order, so it waits for none of them.
@@ -327,12 +338,10 @@ func (s *Store) PutQueue(ctx context.Context, r vezechat.PutQueue) (vezechat.Que
 	if err != nil {
 		return q, err
 	}
-	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
-		return once(ctx, tx, making{r.Caller.UserID, r.Key, "queue"}, &q, func() error {
-			id, err := queueRow.put(ctx, tx, int64(q.ID), q.Name, nameKey(q.Name), q.Calendar, q.Policy, q.OfferSeconds, q.WrapSeconds, q.AutoAccept, q.Even, q.Overflow, steps)
-			q.ID = vezechat.QueueID(id)
-			return err
-		})
+	err = putSetting(ctx, s, making{r.Caller.UserID, r.Key, "queue"}, r.Caller, queueRow, &q, (*int64)(&q.ID), func(ctx context.Context, tx pgx.Tx) error {
+		id, err := queueRow.put(ctx, tx, int64(q.ID), q.Name, nameKey(q.Name), q.Calendar, q.Policy, q.OfferSeconds, q.WrapSeconds, q.AutoAccept, q.Even, q.Overflow, steps)
+		q.ID = vezechat.QueueID(id)
+		return err
 	})
 	if err == nil && r.Queue.ID != 0 {
 		// Not in the change's transaction: a decision holds its ticket, then waits for
@@ -373,5 +382,5 @@ DELETE FROM queues WHERE id = $1`
 
 // DeleteQueue implements vezechat.DeskService.
 func (s *Store) DeleteQueue(ctx context.Context, r vezechat.SettingRef) error {
-	return s.deleteSetting(ctx, r, "queue", emptyQueue, deleteQueue)
+	return s.deleteSetting(ctx, r, queueRow, emptyQueue, deleteQueue)
 }

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,6 +176,59 @@ func TestDesk_WhoMay(t *testing.T) {
 	wantCode(t, err, vezechat.CodeBadRequest)
 	if got := w.found(a); got.Capacity != 100 || len(got.Places) != 1 {
 		t.Errorf("a refused change was made: %+v", got)
+	}
+}
+
+// What administrators change of the desk is in the audit log, before and after, once; what changes
+// nothing, or is refused, is not.
+func TestDesk_SettingsAreAudited(t *testing.T) {
+	t.Parallel()
+	w := newRouteWorld(t)
+	ctx := t.Context()
+	r := vezechat.PutSkill{Caller: w.boss, Skill: vezechat.Skill{Name: "Ships"}, Key: "k"}
+	k, err := w.PutSkill(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := w.PutSkill(ctx, r); err != nil || again != k {
+		t.Fatal(again, err)
+	}
+	for _, name := range []string{"Hulls", "Hulls"} {
+		if _, err := w.PutSkill(ctx, vezechat.PutSkill{Caller: w.boss, Skill: vezechat.Skill{ID: k.ID, Name: name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := w.agent("eve", 100, vezechat.SkillLevel{Skill: k.ID, Level: 2})
+	wantCode(t, w.DeleteSkill(ctx, vezechat.SettingRef{Caller: w.boss, ID: int64(k.ID)}), vezechat.CodeConflict)
+	w.agent("eve", 50)
+	if err := w.DeleteSkill(ctx, vezechat.SettingRef{Caller: w.boss, ID: int64(k.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := w.Audit(ctx, vezechat.AuditQuery{Caller: w.boss, Action: vezechat.ModDesk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range slices.Backward(p.Entries) {
+		was, now := e.Before.Setting, e.After.Setting
+		if e.UserID != w.two.UserID && e.ActorID == w.boss.UserID && was.What == now.What {
+			got = append(got, fmt.Sprintf("%s of %d: %s > %s", now.What, e.UserID, was.Value, now.Value))
+		}
+	}
+	skill, eve, places := fmt.Sprint("skill ", k.ID), fmt.Sprintf("agent %d of %d: ", a.UserID, a.UserID), fmt.Sprintf(`"places": [{"tier": 1, "queue_id": %d}]`, w.queue.ID)
+	had := fmt.Sprintf(`{%s, "skills": [{"level": 2, "skill_id": %d}], "capacity": 100, "can_reply": true}`, places, k.ID)
+	want := []string{
+		skill + ` of 0:  > {"id": ` + fmt.Sprint(k.ID) + `, "name": "Ships"}`,
+		skill + ` of 0: {"id": ` + fmt.Sprint(k.ID) + `, "name": "Ships"} > {"id": ` + fmt.Sprint(k.ID) + `, "name": "Hulls"}`,
+		eve + " > " + had,
+		eve + had + ` > {` + places + `, "skills": [], "capacity": 50, "can_reply": true}`,
+		skill + ` of 0: {"id": ` + fmt.Sprint(k.ID) + `, "name": "Hulls"} > `,
+	}
+	if len(got) > 0 && strings.HasPrefix(got[0], "queue ") {
+		got = got[1:] // the world's
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the audit log has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

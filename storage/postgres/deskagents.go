@@ -97,6 +97,8 @@ const fillPlaces = `
 INSERT INTO queue_agents (agent_id, queue_id, tier)
 SELECT $1, t.queue_id, t.tier FROM unnest($2::bigint[], $3::smallint[]) AS t (queue_id, tier)`
 
+var agentRow = setting{noun: "agent", audit: auditAgent}
+
 // PutAgent implements vezechat.DeskService.
 func (s *Store) PutAgent(ctx context.Context, r vezechat.PutAgent) (a vezechat.Agent, err error) {
 	if err := errors.Join(onlyAdmin(r.Caller), r.Validate()); err != nil {
@@ -110,7 +112,7 @@ func (s *Store) PutAgent(ctx context.Context, r vezechat.PutAgent) (a vezechat.A
 	for i, p := range r.Places {
 		queues[i], tiers[i] = p.Queue, int16(p.Tier) //nolint:gosec // Validate: 1 to 9
 	}
-	err = s.changeDesk(ctx, r.Caller, func(ctx context.Context, tx pgx.Tx) error {
+	err = s.changeSetting(ctx, r.Caller, agentRow, (*int64)(&r.ID), func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, putAgent, r.ID, r.CanReply, r.Capacity, vezechat.MaxAgents)
 		if err == nil && tag.RowsAffected() == 0 {
 			return vezechat.Errorf(vezechat.CodeBadRequest, "id: there is no such user with an account, or there are %d agents", vezechat.MaxAgents)
@@ -138,6 +140,43 @@ func (s *Store) PutAgent(ctx context.Context, r vezechat.PutAgent) (a vezechat.A
 		s.takeBackSoon(ctx, r.ID)
 	}
 	return a, err
+}
+
+const clearSessions = `
+DELETE FROM agent_sessions WHERE agent_id = $1`
+
+const clearExclusions = `
+DELETE FROM routing_exclusions WHERE agent_id = $1`
+
+const deleteAgent = `
+DELETE FROM agents WHERE user_id = $1`
+
+// DeleteAgent implements vezechat.DeskService.
+func (s *Store) DeleteAgent(ctx context.Context, r vezechat.AgentRef) error {
+	err := s.changeSetting(ctx, r.Caller, agentRow, (*int64)(&r.ID), func(ctx context.Context, tx pgx.Tx) error {
+		if err := s.become(ctx, tx, r.ID, vezechat.AgentOffline, time.Time{}, "no agent any more", vezechat.Trace{}); err != nil {
+			return err
+		}
+		var b pgx.Batch
+		for _, sql := range []string{clearSkills, clearPlaces, clearSessions, clearExclusions} {
+			b.Queue(sql, r.ID)
+		}
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, deleteAgent, r.ID)
+		switch {
+		case foreign(err):
+			return vezechat.WrapError(vezechat.CodeConflict, err, "the agent has tickets, or is offered one: give them to others first")
+		case err == nil && tag.RowsAffected() == 0:
+			return noAgent()
+		}
+		return err
+	})
+	if err == nil {
+		s.signalOutbox()
+	}
+	return err
 }
 
 // takeBackSoon takes from an agent what they do not attend to any more, or may not have any

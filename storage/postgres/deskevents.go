@@ -25,6 +25,12 @@ WITH page AS MATERIALIZED (
     SELECT s.seq, s.prev, s.payload FROM desk_events s WHERE s.subject = $4 AND s.seq > $2 ORDER BY s.seq LIMIT $3
 )
 SELECT p.seq, coalesce((SELECT h.last_seq FROM desk_heads h WHERE h.subject = $4), 0)` + selectDeskPage
+
+	selectLastTicketEvents = `
+WITH page AS MATERIALIZED (
+    SELECT s.seq, s.prev, s.payload FROM desk_events s WHERE s.subject = $4 AND s.seq > $2 ORDER BY s.seq DESC LIMIT $3
+)
+SELECT p.seq, coalesce((SELECT h.last_seq FROM desk_heads h WHERE h.subject = $4), 0)` + selectDeskPage
 )
 
 const selectDeskPage = `, NULL::bigint, NULL::bigint, NULL::bytea
@@ -54,8 +60,12 @@ func (s *Store) DeskEvents(ctx context.Context, q vezechat.DeskEventQuery) (veze
 func (s *Store) deskPage(ctx context.Context, q vezechat.DeskEventQuery) (p vezechat.EventPage, err error) {
 	limit := page(q.Limit, maxEvents)
 	sql, args := selectDeskEvents, []any{inBinary(), vezechat.StreamChat, min(q.After, math.MaxInt64), limit + 1}
+	last := q.Last && q.TicketID != 0
 	if q.TicketID != 0 {
 		sql, args = selectTicketEvents, append(args, vezechat.TicketSubject(q.TicketID))
+	}
+	if last {
+		sql = selectLastTicketEvents
 	}
 	rows, err := s.pool.Query(ctx, sql, args...)
 	if err != nil {
@@ -72,7 +82,10 @@ func (s *Store) deskPage(ctx context.Context, q vezechat.DeskEventQuery) (p veze
 		p.Events = append(p.Events, vezechat.StoredEvent{Seq: r.id(), Prev: r.id(), Payload: bytes.Clone(r.next())})
 	})
 	slices.SortFunc(p.Events, func(a, b vezechat.StoredEvent) int { return cmp.Compare(a.Seq, b.Seq) })
-	if p.More = len(p.Events) > limit; p.More {
+	switch p.More = len(p.Events) > limit; {
+	case p.More && last:
+		p.Events = p.Events[1:]
+	case p.More:
 		p.Events = p.Events[:limit]
 	}
 	return p, err
@@ -81,6 +94,7 @@ func (s *Store) deskPage(ctx context.Context, q vezechat.DeskEventQuery) (p veze
 // requesterPage reads pages until there are enough events that requesters see.
 func (s *Store) requesterPage(ctx context.Context, q vezechat.DeskEventQuery) (vezechat.EventPage, error) {
 	limit := page(q.Limit, maxEvents)
+	q.Last = false
 	var seen []vezechat.StoredEvent
 	var prev vezechat.Seq
 	for {

@@ -80,6 +80,13 @@ func TestDeskEvents_PagesOfTheDeskAndOfATicket(t *testing.T) {
 			}
 		}
 	}
+	for _, limit := range []int{1, 3, 500} {
+		p, err := w.DeskEvents(t.Context(), vezechat.DeskEventQuery{Caller: w.staff, TicketID: one.ID, Limit: limit, Last: true})
+		want := mine[max(0, len(mine)-limit):]
+		if got := places(p.Events); err != nil || !slices.Equal(got, want) || p.More != (len(want) < len(mine)) {
+			t.Errorf("the last %d of a ticket: %v, more %t, want %v, %v", limit, got, p.More, want, err)
+		}
+	}
 	p, err := w.DeskEvents(t.Context(), vezechat.DeskEventQuery{Caller: vezechat.Caller{Scopes: vezechat.Scopes{vezechat.ScopeTicketManage}}, TicketID: two.ID, After: vezechat.MaxSeq, Limit: 1})
 	if last := w.seqs(`subject = $1`, vezechat.TicketSubject(two.ID)); err != nil || len(p.Events) > 0 || p.Head != last[len(last)-1] {
 		t.Errorf("the end of a ticket, as an edge asks for it: %+v, %v", p, err)
