@@ -85,8 +85,11 @@ type Ticket struct {
 	ExpireAt     time.Time   `json:"expire_at,omitzero"` // solved, and closed then
 	SilentAt     time.Time   `json:"silent_at,omitzero"` // a live chat: weighs less from then on
 
-	// How its requester liked it: of one ticket that is asked for, for the desk.
+	// How its requester liked it: of one ticket that is asked for, for the desk and for them.
 	Rating *Rating `json:"rating,omitempty"`
+
+	// Who else has it before them: of a list, for the desk.
+	Attending []Attendance `json:"attending,omitempty"`
 
 	// How people are called; services fill it in, and changes ignore it.
 	RequesterHandle string `json:"requester,omitempty"`
@@ -116,7 +119,7 @@ func (t Ticket) ForRequester() Ticket {
 	if t.Status == StatusOnHold {
 		t.Status = StatusOpen
 	}
-	t.NotesRoom, t.Tags, t.Custom, t.Needs, t.WakeAt, t.SilentAt, t.Rating = 0, nil, nil, nil, time.Time{}, time.Time{}, nil
+	t.NotesRoom, t.Tags, t.Custom, t.Needs, t.WakeAt, t.SilentAt, t.Attending = 0, nil, nil, nil, time.Time{}, time.Time{}, nil
 	if t.SolvedBy != t.Requester {
 		t.SolvedBy = 0
 	}
@@ -199,8 +202,9 @@ type TicketService interface {
 	// FollowUpTicket makes a ticket that follows a closed one. CodeConflict: it is
 	// not closed. CodeForbidden: it was closed as spam, and the caller is not of the desk.
 	FollowUpTicket(ctx context.Context, r FollowUpTicket) (Ticket, error)
-	// LinkTicket adds or takes away a link. Doing it twice is harmless. CodeTooLarge: one
-	// of the two has MaxLinks, from it and to it.
+	// LinkTicket adds or takes away a link. Doing it twice is harmless. CodeConflict: the
+	// other one blocks it, or is its duplicate. CodeTooLarge: one of the two has MaxLinks,
+	// from it and to it.
 	LinkTicket(ctx context.Context, r LinkTicket) error
 	// TicketLinks lists a ticket's links, those to it as well, and what was merged into it.
 	TicketLinks(ctx context.Context, q TicketRef) ([]TicketLink, error)

@@ -27,21 +27,33 @@ func missedOf(err error) []vezechat.Message {
 }
 
 // roomOf is the room of a ticket that the caller may see: the one with the
-// requester, or that of the notes, which is the desk's; and what the ticket goes on as.
-func (e *Edge) roomOf(c *fiber.Ctx, s Session, notes bool) (vezechat.RoomRef, vezechat.TicketID, error) {
+// requester, or that of the notes, which is the desk's; and the ticket.
+func (e *Edge) roomOf(c *fiber.Ctx, s Session, notes bool) (vezechat.RoomRef, vezechat.Ticket, error) {
 	ref, err := ticketRef(c, s)
 	if err != nil {
-		return vezechat.RoomRef{}, 0, err
+		return vezechat.RoomRef{}, vezechat.Ticket{}, err
 	}
 	t, err := e.cfg.Tickets.Ticket(c.UserContext(), ref)
 	if err != nil {
-		return vezechat.RoomRef{}, 0, err
+		return vezechat.RoomRef{}, t, err
 	}
 	room := vezechat.RoomRef{Caller: s.Caller, RoomID: t.Room, Trace: ref.Trace}
 	if notes {
 		room.RoomID = t.NotesRoom
 	}
-	return room, t.MergedInto, nil
+	return room, t, nil
+}
+
+// overFor refuses an answer of the staff in a ticket that is done for good: what requesters
+// write there goes on elsewhere, this would not.
+func overFor(t *vezechat.Ticket) error {
+	switch {
+	case t.MergedInto != 0:
+		return vezechat.Errorf(vezechat.CodeConflict, "the ticket was merged into ticket %s: answer there", t.MergedInto)
+	case t.Status == vezechat.StatusClosed:
+		return vezechat.Errorf(vezechat.CodeConflict, "the ticket is closed, and nobody would be told: write a note, or begin a ticket that follows it")
+	}
+	return nil
 }
 
 // listComments answers with what was said in one of the ticket's rooms.
@@ -74,7 +86,7 @@ func (e *Edge) comment(notes bool) handler {
 		if err != nil {
 			return err
 		}
-		ref, into, err := e.roomOf(c, author, notes)
+		ref, t, err := e.roomOf(c, author, notes)
 		if err != nil {
 			return err
 		}
@@ -84,8 +96,10 @@ func (e *Edge) comment(notes bool) handler {
 		if err := m.Access.May(author.Caller, vezechat.ActionPost, e.cfg.Now()); err != nil {
 			return err
 		}
-		if into != 0 && !notes && len(flags(m)) > 0 { // what requesters write goes on there, this would not
-			return vezechat.Errorf(vezechat.CodeConflict, "the ticket was merged into ticket %s: answer there", into)
+		if !notes && len(flags(m)) > 0 {
+			if err := e.unlessSaid(c, ref, m.Nonce, overFor(&t)); err != nil {
+				return err
+			}
 		}
 		crossing := p.Has("last_msg_seq")
 		if err := p.Done(); err != nil {
@@ -129,11 +143,17 @@ func (e *Edge) collides(c *fiber.Ctx, p *params, ref vezechat.RoomRef, nonce str
 	if err != nil || len(missed.Messages) == 0 {
 		return err
 	}
-	if nonce != "" {
-		_, err := e.cfg.Messages.MessageByNonce(c.UserContext(), vezechat.NonceRef{RoomRef: ref, UserID: ref.Caller.UserID, Nonce: nonce})
-		if vezechat.CodeOf(err) != vezechat.CodeNotFound {
-			return err
-		}
+	return e.unlessSaid(c, ref, nonce, &collision{vezechat.Errorf(vezechat.CodeConflict, "something was said meanwhile: read it, then send again with its last_msg_seq"), missed})
+}
+
+// unlessSaid is a refusal of a message, or nil when what is sent is a repetition.
+func (e *Edge) unlessSaid(c *fiber.Ctx, ref vezechat.RoomRef, nonce string, refusal error) error {
+	if refusal == nil || nonce == "" {
+		return refusal
 	}
-	return &collision{vezechat.Errorf(vezechat.CodeConflict, "something was said meanwhile: read it, then send again with its last_msg_seq"), missed}
+	_, err := e.cfg.Messages.MessageByNonce(c.UserContext(), vezechat.NonceRef{RoomRef: ref, UserID: ref.Caller.UserID, Nonce: nonce})
+	if vezechat.CodeOf(err) == vezechat.CodeNotFound {
+		return refusal
+	}
+	return err
 }

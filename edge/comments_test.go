@@ -55,6 +55,27 @@ func TestComments_AreMessages(t *testing.T) {
 	})
 }
 
+// Nobody of the staff answers where nobody would be told, but what was said before the end may be
+// sent again.
+func TestComments_ClosedForGood(t *testing.T) {
+	t.Parallel()
+	d := newDeskWorld(t)
+	staff := d.staff()
+	at := d.ticket("Help", `,"body":"Where is my ship?"`)
+	d.said(at+"/comments", 1)
+	d.must(201, "POST", at+"/comments", staff, `{"text":"At Nova.","nonce":"n1"}`)
+	d.said(at+"/comments", 2)
+	d.must(200, "POST", at+"/transition", staff, `{"move":"spam"}`)
+	a := d.must(409, "POST", at+"/comments", staff, `{"text":"lost"}`)
+	if a.code(t) != vezechat.CodeConflict || !strings.Contains(a.body, "closed") {
+		t.Errorf("an answer that nobody is told of: %s", a.body)
+	}
+	if a := d.must(201, "POST", at+"/comments", staff, `{"text":"At Nova.","nonce":"n1"}`); !strings.Contains(a.body, `"duplicate":true`) {
+		t.Errorf("a repetition: %s", a.body)
+	}
+	d.must(201, "POST", at+"/notes", staff, `{"text":"it was spam"}`)
+}
+
 // Who has not read the last message sends nothing, and is given what they missed; who
 // repeats what arrived already is not refused for it.
 func TestComments_Collide(t *testing.T) {

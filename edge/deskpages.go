@@ -20,7 +20,7 @@ const (
 	inboxRows   = 50  // tickets of a page of the inbox
 	threadRows  = 100 // messages of a ticket's page
 	historyRows = 100 // changes of a ticket's page
-	eventRows   = 500 // events of a ticket's page, the first ones: of them it shows the offers
+	eventRows   = 200 // events of a ticket's page, the last ones: of them it shows the offers
 )
 
 // together asks several things at once and returns the first error, in their order.
@@ -216,7 +216,7 @@ func (e *Edge) ticketPage(c *fiber.Ctx, s Session, t vezechat.Ticket, st int, x 
 		into(&d.Clocks, e.cfg.Desk.TicketClocks, ref), into(&d.Links, e.cfg.Tickets.TicketLinks, ref), into(&d.Watchers, e.cfg.Tickets.TicketWatchers, ref),
 		into(&d.History, e.cfg.Tickets.TicketHistory, vezechat.TicketHistory{TicketRef: ref, After: max(0, t.Version-historyRows), Limit: historyRows}),
 		into(&d.Offers, e.cfg.Desk.Offers, s.Caller),
-		into(&events, e.cfg.Desk.DeskEvents, vezechat.DeskEventQuery{Caller: s.Caller, TicketID: t.ID, Limit: eventRows}),
+		into(&events, e.cfg.Desk.DeskEvents, vezechat.DeskEventQuery{Caller: s.Caller, TicketID: t.ID, Limit: eventRows, Last: true}),
 	)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func TestPages_Merged(t *testing.T) {
 	his := fmt.Sprintf("/tickets/%d", d.must(201, "POST", "/tickets", d.as(bob), `{"subject":"My ship, too"}`).id(t))
 	d.must(200, "POST", his+"/merge", staff, `{"share":true,"into":1}`)
 	for path, texts := range map[string][]string{
-		kept: {`/tickets/2">#2</a> was merged into this`, `merged in: <a href="/tickets/2">#2</a>`},
+		kept: {`/tickets/2">#2 My ship, too</a> was merged into this`, `merged in: <a href="/tickets/2">#2</a>`},
 		his:  {`It was merged into <a href="/tickets/1">#1</a>`},
 	} {
 		page := d.page(path, staff)

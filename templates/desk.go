@@ -228,9 +228,9 @@ type ticketView struct {
 	Queue     string
 	Dues      []Due
 	Changes   []changeView
-	Merged    []vezechat.TicketID // into this one
-	Spam      bool                // it may be closed as that
-	Follows   bool                // one may follow it
+	Merged    []vezechat.TicketLink // into this one
+	Spam      bool                  // it may be closed as that
+	Follows   bool                  // one may follow it
 	Reasons   []reasonView
 	WhyText   string
 	Others    []vezechat.Attendance
@@ -317,7 +317,7 @@ func (p *Pages) Ticket(w io.Writer, d TicketPage) error {
 		v.Changes = append(v.Changes, d.offer(e))
 	}
 	slices.SortStableFunc(v.Changes, func(a, b changeView) int { return b.At.Compare(a.At) })
-	v.Merged = mergedOf(d.History)
+	v.Merged, v.Links = mergedOf(d.Links, t.ID)
 	v.Spam = slices.ContainsFunc(v.Moves, func(m moveView) bool { return m.Move == vezechat.MoveSpam })
 	v.Follows = d.Closed() && !t.Guest && t.CloseReason != vezechat.CloseSpam && t.MergedInto == 0
 	v.why()
@@ -455,7 +455,7 @@ func (v *ticketView) reason(x vezechat.Verdict) string {
 	case "held":
 		return "another one is asked first, until"
 	case "excluded":
-		return "let it pass, and is not asked again before"
+		return "gave it back or let it pass, and is not asked again before"
 	case "tier_closed":
 		return fmt.Sprintf("is of tier %d, and tier %d is asked now", x.Have, x.Want)
 	case "skill":

@@ -79,7 +79,8 @@ func TestTicketPage_Merged(t *testing.T) {
 	t.Parallel()
 	says(t, ticketHTML(t, func(d *TicketPage) {
 		d.History = append(d.History, vezechat.TicketChange{Version: 3, Kind: "merged_in", Handle: "@sam", At: sampleNow, New: map[string]vezechat.CustomJSON{"merged_from": []byte("916")}})
-	}), `<a href="/proxy/chat/tickets/916">#916</a> was merged into this`, `merged in: <a href="/proxy/chat/tickets/916">#916</a>`, `<b>Another one merged into this</b> by @sam`, `id="reply"`)
+		d.Links = append(d.Links, vezechat.TicketLink{TicketID: 916, OtherID: d.Ticket.ID, Kind: vezechat.LinkMerged, Subject: "Gone", Status: vezechat.StatusClosed})
+	}), `<a href="/proxy/chat/tickets/916">#916 Gone</a> was merged into this`, `!merged_into, from there`, `merged in: <a href="/proxy/chat/tickets/916">#916</a>`, `<b>Another one merged into this</b> by @sam`, `id="reply"`)
 	says(t, ticketHTML(t, func(d *TicketPage) {
 		d.Ticket.Status, d.Ticket.CloseReason, d.Ticket.MergedInto = vezechat.StatusClosed, vezechat.CloseMerged, 915
 	}), `It was merged into <a href="/proxy/chat/tickets/915">#915</a>`, `!id="reply"`, `!/followup`, `id="note"`)
@@ -173,6 +174,30 @@ func requestHTML(t *testing.T, change func(*RequestPage)) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// A row of the inbox says who has the ticket before them.
+func TestInbox_WhoIsThere(t *testing.T) {
+	t.Parallel()
+	d := newSampleDesk("text").inbox
+	d.Tickets[0].Attending = []vezechat.Attendance{{UserID: 982, Handle: "@eve", Mode: "replying"}, {UserID: 983, Handle: "@sam", Mode: "viewing"}}
+	var b strings.Builder
+	if err := newPages(t).Inbox(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	says(t, b.String(), `@eve is replying`, `@sam is looking`)
+}
+
+// Who has rated a ticket reads how, and may change it while it is not closed.
+func TestRequest_Rating(t *testing.T) {
+	t.Parallel()
+	rated := func(s vezechat.Status) string {
+		return requestHTML(t, func(d *RequestPage) {
+			d.Ticket.Status, d.Ticket.CloseReason, d.Ticket.Rating = s, vezechat.CloseExpired, &vezechat.Rating{Score: 4, Comment: "Quick <b>!"}
+		})
+	}
+	says(t, rated(vezechat.StatusSolved), `You rated this 4 of 5: “Quick &lt;b&gt;!”.`, `You may change that`, `value="4" required checked`, `value="Quick &lt;b&gt;!"`)
+	says(t, rated(vezechat.StatusClosed), `You rated this 4 of 5`, `!You may change that`, `!class="rate"`)
 }
 
 // A requester is offered what they may do, and told where it goes on.

@@ -235,16 +235,16 @@ func isTicket(key string) bool {
 	return false
 }
 
-// mergedOf are the tickets that were merged into the one whose history it is.
-func mergedOf(history []vezechat.TicketChange) []vezechat.TicketID {
-	var out []vezechat.TicketID
-	for _, c := range history {
-		var id vezechat.TicketID
-		if raw := c.New["merged_from"]; len(raw) > 0 && json.Unmarshal(raw, &id) == nil && !slices.Contains(out, id) {
-			out = append(out, id)
+// mergedOf are the tickets that were merged into one, and its other links.
+func mergedOf(links []vezechat.TicketLink, into vezechat.TicketID) (merged, others []vezechat.TicketLink) {
+	for _, l := range links {
+		if l.Kind == vezechat.LinkMerged && l.OtherID == into {
+			merged = append(merged, l)
+		} else {
+			others = append(others, l)
 		}
 	}
-	return out
+	return merged, others
 }
 
 func (d TicketPage) words(key string, x any, raw json.RawMessage) string {

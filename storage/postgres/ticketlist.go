@@ -213,7 +213,39 @@ func (s *Store) Tickets(ctx context.Context, q vezechat.TicketQuery) (vezechat.T
 	}
 	p := vezechat.TicketPage{Tickets: list, More: len(list) > limit}
 	p.Tickets = list[:min(limit, len(list))]
-	return p, nil
+	if q.Caller.Desk() {
+		err = s.attended(ctx, q.Caller, p.Tickets)
+	}
+	return p, err
+}
+
+const selectAttending = `
+SELECT p.ticket_id, p.user_id, u.handle, p.mode, p.expires_at FROM ticket_presence p JOIN users u ON u.id = p.user_id
+WHERE p.ticket_id = ANY($1::bigint[]) AND p.user_id <> $2 AND p.expires_at > $3 ORDER BY p.mode, u.handle, p.user_id LIMIT $4`
+
+// maxAttending is how many people one list names.
+const maxAttending = 5 * vezechat.MaxPage
+
+// attended adds who else has tickets before them.
+func (s *Store) attended(ctx context.Context, c vezechat.Caller, list []vezechat.Ticket) error {
+	at := make(map[vezechat.TicketID]int, len(list))
+	ids := make([]vezechat.TicketID, len(list))
+	for i := range list {
+		at[list[i].ID], ids[i] = i, list[i].ID
+	}
+	rows, err := s.pool.Query(ctx, selectAttending, ids, c.UserID, s.instant(), maxAttending)
+	if err != nil {
+		return translate(err)
+	}
+	var id vezechat.TicketID
+	var a vezechat.Attendance
+	_, err = pgx.ForEachRow(rows, []any{&id, &a.UserID, &a.Handle, &a.Mode, &a.Expires}, func() error {
+		a.Expires = a.Expires.UTC()
+		t := &list[at[id]]
+		t.Attending = append(t.Attending, a)
+		return nil
+	})
+	return translate(err)
 }
 
 // order adds where the page begins, and returns the order.

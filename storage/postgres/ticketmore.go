@@ -35,25 +35,59 @@ func (s *Store) LinkTicket(ctx context.Context, r vezechat.LinkTicket) error {
 	if r.Remove {
 		kind, sql = "unlinked", deleteLink
 	}
-	_, err := s.deskChange(ctx, r.TicketRef, kind, func(ctx context.Context, w *work) error {
-		var n int
-		if err := w.tx.QueryRow(ctx, countLinks, w.t.ID, r.Other).Scan(&n); err != nil {
+	err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		if r.Caller.Desk() { // others learn of no ticket that is not theirs, nor hold it up
+			if err := lockBoth(ctx, tx, r.TicketID, r.Other); err != nil {
+				return err
+			}
+		}
+		w, err := s.lockFor(ctx, tx, r.TicketRef, kind)
+		if err == nil {
+			err = onlyDesk(r.Caller)
+		}
+		if err == nil {
+			err = w.link(ctx, r, sql)
+		}
+		if err != nil {
 			return err
 		}
-		tag, err := w.tx.Exec(ctx, sql, w.t.ID, r.Other, r.Kind)
-		if foreign(err) {
-			return vezechat.Errorf(vezechat.CodeBadRequest, "other_id: there is no such ticket")
-		}
-		if err != nil || tag.RowsAffected() == 0 {
-			return err
-		}
-		if n >= vezechat.MaxLinks && !r.Remove {
-			return vezechat.Errorf(vezechat.CodeTooLarge, "a ticket has at most %d links, from it and to it", vezechat.MaxLinks)
-		}
-		w.note("link", map[string]any{"other_id": r.Other, "kind": r.Kind})
-		return nil
+		return w.save(ctx)
 	})
+	if err == nil {
+		s.signalOutbox()
+	}
 	return err
+}
+
+const selectLinked = `
+SELECT count(*) FROM ticket_links WHERE ticket_id = $1 AND other_id = $2 AND kind = $3`
+
+// link adds or takes away a link, with both tickets' locks. What blocks another one is not
+// blocked by it, and of two only one is the duplicate.
+func (w *work) link(ctx context.Context, r vezechat.LinkTicket, sql string) error {
+	var n, back int
+	if err := w.tx.QueryRow(ctx, countLinks, w.t.ID, r.Other).Scan(&n); err != nil {
+		return err
+	}
+	if r.Kind != vezechat.LinkRelated && !r.Remove {
+		if err := w.tx.QueryRow(ctx, selectLinked, r.Other, w.t.ID, r.Kind).Scan(&back); err != nil {
+			return err
+		}
+	}
+	if back > 0 {
+		return vezechat.Errorf(vezechat.CodeConflict, "kind: ticket %s is linked to this one as %s already", r.Other, r.Kind)
+	}
+	tag, err := w.tx.Exec(ctx, sql, w.t.ID, r.Other, r.Kind)
+	switch {
+	case foreign(err):
+		return vezechat.Errorf(vezechat.CodeBadRequest, "other_id: there is no such ticket")
+	case err != nil || tag.RowsAffected() == 0:
+		return err
+	case n >= vezechat.MaxLinks && !r.Remove:
+		return vezechat.Errorf(vezechat.CodeTooLarge, "a ticket has at most %d links, from it and to it", vezechat.MaxLinks)
+	}
+	w.note("link", map[string]any{"other_id": r.Other, "kind": r.Kind})
+	return nil
 }
 
 // selectLinks are a ticket's links, and what its history says was merged into it.
@@ -201,7 +235,7 @@ func (s *Store) RateTicket(ctx context.Context, r vezechat.RateTicket) error {
 const selectRating = `
 SELECT score, comment, at FROM ticket_ratings WHERE ticket_id = $1`
 
-// rated adds how its requester liked it, for the desk.
+// rated adds how its requester liked it, for the desk and for them.
 func rated(ctx context.Context, db querier, t *vezechat.Ticket) error {
 	var r vezechat.Rating
 	err := db.QueryRow(ctx, selectRating, t.ID).Scan(&r.Score, &r.Comment, &r.At)

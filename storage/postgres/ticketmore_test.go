@@ -321,6 +321,16 @@ func TestLinksWatchersRatings(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, link(full.ID, vezechat.LinkBlocks, false), vezechat.CodeTooLarge) // so many lead to it
+	back := func(kind vezechat.LinkKind) error {
+		return w.LinkTicket(ctx, vezechat.LinkTicket{TicketRef: tref(w.staff, b.ID), Other: a.ID, Kind: kind})
+	}
+	wantCode(t, back(vezechat.LinkBlocks), vezechat.CodeConflict)
+	if err := back(vezechat.LinkDuplicate); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.pool.Exec(ctx, `DELETE FROM ticket_links WHERE kind = 'duplicate_of'`); err != nil {
+		t.Fatal(err)
+	}
 	if links, err := w.TicketLinks(ctx, tref(w.staff, b.ID)); err != nil || len(links) != 1 || links[0].Subject != "a" {
 		t.Errorf("the far end's links: %+v, %v", links, err)
 	}
@@ -352,6 +362,11 @@ func TestLinksWatchersRatings(t *testing.T) {
 	if n := w.count(`SELECT score::int FROM ticket_ratings WHERE ticket_id = $1 AND agent_id = $2`, a.ID, w.staff.UserID); n != 5 {
 		t.Errorf("rated %d", n)
 	}
+	for _, who := range []vezechat.Caller{w.ann, w.staff} {
+		if got, err := w.Ticket(ctx, tref(who, a.ID)); err != nil || got.Rating == nil || got.Rating.Score != 5 || got.Rating.Comment != "quick" {
+			t.Errorf("%s reads %+v, %v", who.Handle, got.Rating, err)
+		}
+	}
 	w.replaysTo(w.get(a.ID))
 	if _, err := w.pool.Exec(ctx, `UPDATE ticket_history SET why = 'x'`); err == nil {
 		t.Error("the history was changed")
@@ -381,7 +396,27 @@ func TestAttendTicket(t *testing.T) {
 	if got := attend(w.two, "replying"); got != "@staff viewing" {
 		t.Error(got)
 	}
+	listed := func(c vezechat.Caller) []vezechat.Attendance {
+		t.Helper()
+		p, err := w.Tickets(t.Context(), vezechat.TicketQuery{Caller: c})
+		if err != nil || len(p.Tickets) != 1 {
+			t.Fatal(p, err)
+		}
+		return p.Tickets[0].Attending
+	}
+	if got := listed(w.boss); len(got) != 2 || got[0].Handle != w.two.Handle || got[0].Mode != "replying" || !got[1].Expires.Equal(now.Add(vezechat.AttendFor)) {
+		t.Errorf("in a list: %+v", got)
+	}
+	if got := listed(w.two); len(got) != 1 || got[0].Handle != w.staff.Handle {
+		t.Errorf("in one's own list: %+v", got)
+	}
+	if got := listed(w.ann); len(got) > 0 {
+		t.Errorf("in the requester's list: %+v", got)
+	}
 	now = now.Add(vezechat.AttendFor)
+	if got := listed(w.boss); len(got) > 0 {
+		t.Errorf("in a list after it has ended: %+v", got)
+	}
 	if got := attend(w.staff, "replying"); got != "" {
 		t.Errorf("after it has ended: %s", got)
 	}
@@ -520,5 +555,42 @@ func TestSplitTicket_AfterFieldChanged(t *testing.T) {
 				t.Errorf("split: %v", err)
 			}
 		})
+	}
+}
+
+// A macro does all that it does, or nothing: what is refused at its end has changed nothing, and does
+// not count as use.
+func TestApplyMacro_AllOrNothing(t *testing.T) {
+	t.Parallel()
+	w := newDeskWorld(t, postgres.Options{})
+	ctx := t.Context()
+	if _, err := w.PutTicketField(ctx, vezechat.PutTicketField{Caller: w.boss, Field: vezechat.TicketField{Key: "ship", Name: "Ship", Type: vezechat.FieldText, Required: true}}); err != nil {
+		t.Fatal(err)
+	}
+	tk := w.ticket(w.ann, "x")
+	for name, c := range map[string]struct {
+		last vezechat.TicketAction
+		want vezechat.Code
+	}{
+		"a field lacks":        {vezechat.TicketAction{Do: vezechat.DoMove, Move: vezechat.MoveSolve}, vezechat.CodeBadRequest},
+		"a move is refused":    {vezechat.TicketAction{Do: vezechat.DoMove, Move: vezechat.MoveReopen}, vezechat.CodeBadTransition},
+		"a queue is not there": {vezechat.TicketAction{Do: vezechat.DoQueue, Queue: 4711}, vezechat.CodeBadRequest},
+		"its requester":        {vezechat.TicketAction{Do: vezechat.DoAssign, User: w.ann.UserID}, vezechat.CodeBadRequest},
+		"no field of that key": {vezechat.TicketAction{Do: vezechat.DoField, Key: "hull", Value: []byte(`"x"`)}, vezechat.CodeBadRequest},
+	} {
+		m, err := w.PutMacro(ctx, vezechat.PutMacro{Caller: w.boss, Macro: vezechat.Macro{Name: name, Actions: []vezechat.TicketAction{
+			{Do: vezechat.DoTag, Tag: "done"}, {Do: vezechat.DoTake}, {Do: vezechat.DoPriority, Priority: vezechat.PriorityHigh}, c.last,
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.ApplyMacro(ctx, vezechat.ApplyMacro{TicketRef: tref(w.staff, tk.ID), Macro: m.ID})
+		wantCode(t, err, c.want)
+		if got := w.get(tk.ID); got.Version != 1 || len(got.Tags) > 0 || got.Assignee != 0 || got.Priority != vezechat.PriorityNormal {
+			t.Errorf("%s, and the ticket is %+v", name, got)
+		}
+	}
+	if n := w.count(`SELECT sum(used)::int FROM macros`); n != 0 {
+		t.Errorf("used %d times", n)
 	}
 }

@@ -269,7 +269,7 @@ func (w *work) write(ctx context.Context, old map[string]json.RawMessage, events
 
 // aside are the fields that the history leaves out: what a row of it has itself, and
 // what never changes or is not the ticket's.
-var aside = []string{"id", "version", "updated_at", "requester", "assignee", "guest", "guest_name", "guest_email", "rating"}
+var aside = []string{"id", "version", "updated_at", "requester", "assignee", "guest", "guest_name", "guest_email", "rating", "attending"}
 
 // fieldsOf are a ticket's fields as the history keeps them.
 func fieldsOf(t *vezechat.Ticket) (map[string]json.RawMessage, error) {

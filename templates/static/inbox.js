@@ -49,6 +49,6 @@ document.addEventListener("keydown", (e) => {
 const client = new VezeClient({ base: page.base, user: page.me });
 connection(client);
 duty(client);
-follow(client, [{ topics: ["desk"] }, { topics: ["board"] }]);
+follow(client, [{ topics: ["desk"] }, { topics: ["board"] }], 20000); // who looks at what is told by no event
 client.connect();
 addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
