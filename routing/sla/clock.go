@@ -369,8 +369,12 @@ func (s *set) since(c *vezechat.Clock) {
 	}
 }
 
-// answerSolved lets an answer meet what solving has cancelled.
+// answerSolved lets an answer meet what solving has cancelled, unless the ticket is open again:
+// nobody has counted since.
 func (s *set) answerSolved() {
+	if c := s.last(vezechat.MetricResolution); c != nil && c.State.Open() {
+		return
+	}
 	for _, m := range [...]vezechat.Metric{vezechat.MetricPickup, vezechat.MetricFirstReply, vezechat.MetricNextReply} {
 		c := s.last(m)
 		if c == nil || c.State != vezechat.ClockCancelled || m == vezechat.MetricPickup && !s.endedWith(c) {

@@ -74,6 +74,30 @@ func TestApply_BeforeTheTimer(t *testing.T) {
 	}
 }
 
+// An answer meets what solving has cancelled while the ticket is solved, not when it was opened again
+// and is answered hours later.
+func TestApply_AnswerAfterReopening(t *testing.T) {
+	t.Parallel()
+	p := goldPlan(t, nil)
+	for name, c := range map[string]struct {
+		before []sla.Kind
+		want   vezechat.ClockState
+	}{
+		"while it is solved":       {[]sla.Kind{sla.Solved}, vezechat.ClockMet},
+		"when it was opened again": {[]sla.Kind{sla.Solved, sla.Reopened}, vezechat.ClockCancelled},
+	} {
+		var clocks []vezechat.Clock
+		at := monday
+		for _, k := range append(append([]sla.Kind{sla.Opened, sla.Replied, sla.Wrote}, c.before...), sla.Replied) {
+			clocks = apply(t, p, clocks, k, at)
+			at = at.Add(90 * time.Minute)
+		}
+		if k := last(clocks, vezechat.MetricNextReply); k.State != c.want || k.Consumed != 90*time.Minute {
+			t.Errorf("answered %s: %s after %s, want %s", name, k.State, k.Consumed, c.want)
+		}
+	}
+}
+
 // What is never due within the horizon is never late, whatever else of its ticket is looked at, and
 // warns of what comes within it.
 func TestFire_NeverDue(t *testing.T) {
