@@ -90,7 +90,7 @@ func (s *SMTPSender) Send(ctx context.Context, o vezechat.OutgoingEmail) error {
 	err = c.DialAndSendWithContext(ctx, m)
 	var refused *mail.SendError
 	switch {
-	case err == nil:
+	case err == nil, m.IsDelivered(): // the server has it, however it says goodbye (RFC 5321 §4.2.5)
 		return nil
 	case errors.As(err, &refused) && refused.ErrorCode() >= 500 && !ours(refused.ErrorCode()):
 		return vezechat.WrapError(vezechat.CodeBadRequest, err, "the mail server refuses the e-mail")

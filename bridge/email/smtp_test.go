@@ -34,7 +34,8 @@ type smtpServer struct {
 
 	mu     sync.Mutex // guards below
 	refuse func(cmd string) error
-	drop   int // answers to DATA that do not come: the connection is cut when the e-mail was taken
+	drop   int  // answers to DATA that do not come: the connection is cut when the e-mail was taken
+	curt   bool // it hangs up when it has said that it took an e-mail
 	got    []letter
 }
 
@@ -154,7 +155,16 @@ func (s *smtpSession) Data(r io.Reader) error {
 	return nil
 }
 
-func (s *smtpSession) Reset()        {}
+// Reset comes after the answer to DATA.
+func (s *smtpSession) Reset() {
+	s.mu.Lock()
+	hangUp := s.curt && s.letter.body != ""
+	s.mu.Unlock()
+	if hangUp {
+		_ = s.conn.Conn().Close()
+	}
+}
+
 func (s *smtpSession) Logout() error { return nil }
 
 // An e-mail arrives whole, by STARTTLS with a password and by TLS from the start.
@@ -296,5 +306,20 @@ func TestSMTP_LostAnswer(t *testing.T) {
 	got := s.letters()
 	if len(got) != 2 || got[0] != got[1] {
 		t.Errorf("%d letters: %+v", len(got), got)
+	}
+}
+
+// What a server has taken was sent, also when it hangs up before goodbye was said.
+func TestSMTP_HangsUp(t *testing.T) {
+	t.Parallel()
+	s := newSMTPServer(t, false, false)
+	s.curt = true
+	sender, err := email.NewSMTPSender("smtp://"+s.addr, s.roots)
+	must(t, err)
+	err = sender.Send(t.Context(), vezechat.OutgoingEmail{ID: 1, Key: "key", Mail: vezechat.EmailMessage{
+		From: "hub@hub.example", To: "ann@mail.example", Subject: "s", Text: "t", HTML: "h", MessageID: "key@hub.example", Date: time.Now(),
+	}})
+	if err != nil || len(s.letters()) != 1 {
+		t.Errorf("%v; %d letters", err, len(s.letters()))
 	}
 }
