@@ -49,6 +49,7 @@ type GamePublisher struct {
 	mu      sync.Mutex // guards all below
 	waiting []GameEvent
 	first   uint64        // the number of waiting[0]
+	tried   time.Time     // when waiting[0] was sent first; zero: not yet
 	moved   chan struct{} // closed and replaced when waiting changes
 }
 
@@ -172,6 +173,7 @@ func (p *GamePublisher) drop(n uint64) {
 		p.waiting[0] = GameEvent{}
 		p.waiting = p.waiting[1:]
 		p.first++
+		p.tried = time.Time{}
 		p.move()
 	}
 }
@@ -182,6 +184,21 @@ func (p *GamePublisher) move() {
 	p.moved = make(chan struct{})
 }
 
+// gameForgets is how soon after its first attempt an event says that it is repeated: the
+// stream and the log know ids for two minutes.
+const gameForgets = time.Minute
+
+// repeated notes an attempt at the oldest event, and reports whether the first one is so
+// long ago that the hub has to be told.
+func (p *GamePublisher) repeated() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tried.IsZero() {
+		p.tried = time.Now()
+	}
+	return time.Since(p.tried) > gameForgets
+}
+
 // attempt sends an event once. Its id is the same in every attempt.
 func (p *GamePublisher) attempt(ctx context.Context, e GameEvent, n uint64) error {
 	payload, err := json.Marshal(e)
@@ -190,6 +207,9 @@ func (p *GamePublisher) attempt(ctx context.Context, e GameEvent, n uint64) erro
 	}
 	m := GameMessage{Subject: p.subject, Payload: payload, Header: p.cfg.Trace.Headers()}
 	m.Header["Nats-Msg-Id"] = []string{p.run + "-" + strconv.FormatUint(n, 10)}
+	if p.repeated() {
+		m.Header[HeaderGameRepeated] = []string{"1"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
 	answer, err := p.cfg.Request(ctx, m)

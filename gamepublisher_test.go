@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -98,6 +99,46 @@ func TestGamePublisher_OnceAndInOrder(t *testing.T) {
 			t.Errorf("%d: %+v %v %v", i, e, m.Header, err)
 		}
 	}
+}
+
+// The hub knows ids for two minutes: an event that is repeated later says so, and the
+// next one does not.
+func TestGamePublisher_LateRepetitionSaysSo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		began, away := time.Now(), 5*time.Minute
+		p, err := vezechat.NewGamePublisher(vezechat.GamePublisherConfig{Game: "cs16", Match: "m", Pause: 20 * time.Second,
+			Request: func(_ context.Context, m vezechat.GameMessage) ([]byte, error) {
+				late := time.Since(began)
+				said = append(said, fmt.Sprint(late > time.Minute && late < away, len(m.Header[vezechat.HeaderGameRepeated]) > 0))
+				if late < away {
+					return nil, errors.New("the answer is lost")
+				}
+				return []byte(`{"stream":"GAME","seq":1}`), nil
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		wg.Go(func() { p.Run(ctx) })
+		for _, text := range []string{"one", "two"} {
+			if err := p.Publish(vezechat.GameEvent{Type: vezechat.GameNotice, Text: text}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		// at 0, 20 and 60 s, at 140 and 300 s; and the other event
+		if got := strings.Join(said, ", "); got != "false false, false false, false false, true true, false true, false false" {
+			t.Errorf("the attempts: %s", got)
+		}
+	})
 }
 
 func TestGamePublisher_Refuses(t *testing.T) {

@@ -72,6 +72,7 @@ type Sent struct {
 type Client struct {
 	cfg    Config
 	url    string
+	now    func() time.Time
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -116,6 +117,7 @@ const (
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
 	maxFrame     = 1 << 20
+	logKnows     = time.Minute // a repetition that is younger is one to the hub's log
 )
 
 var (
@@ -129,7 +131,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, url: url, done: make(chan struct{}), changed: make(chan struct{}),
+	c := &Client{cfg: cfg, url: url, now: time.Now, done: make(chan struct{}), changed: make(chan struct{}),
 		calls: map[int64]chan reply{}, rooms: map[vezechat.RoomID]*room{}, topics: map[Topic]*topic{}}
 	conn, err := c.connect(ctx)
 	if err != nil {
@@ -390,10 +392,14 @@ func (c *Client) rejoin(ctx context.Context) {
 }
 
 // Send posts a message and waits until the hub has acknowledged it. What may pass
-// is tried again with the same nonce until ctx is done.
+// is tried again with the same nonce until ctx is done; after a minute it says that it
+// is a repetition, as the hub's log forgets nonces.
 func (c *Client) Send(ctx context.Context, id vezechat.RoomID, text, nonce string) (Sent, error) {
 	frame := map[string]any{"type": "send", "room_id": id, "text": text, "nonce": nonce}
-	for {
+	for began := c.now(); ; {
+		if c.now().Sub(began) > logKnows {
+			frame["retry"] = true
+		}
 		r, err := c.call(ctx, frame)
 		if err == nil {
 			return Sent{r.MessageID, r.Duplicate}, nil

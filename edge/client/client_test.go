@@ -286,6 +286,34 @@ func TestClient_ComesBack(t *testing.T) {
 	poll(t, "all events, got "+s.String(), func() bool { return s.String() == strings.Join(want, " ") })
 }
 
+// The hub's log knows a nonce for two minutes: who repeats a message later says so, and
+// it is in the room once.
+func TestClient_LateRepetitionSaysSo(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	c := h.dial(&seen{})
+	var late time.Duration
+	c.now = func() time.Time { late += 25 * time.Second; return time.Unix(0, 0).Add(late) }
+	var said []any
+	h.set(func() {
+		h.onSend = func(f frame) (frame, bool) {
+			said = append(said, f["retry"])
+			if len(said) < 4 {
+				return frame{"type": "error", "code": "unavailable", "retry_after_ms": 1}, false
+			}
+			return nil, false
+		}
+	})
+	if _, err := c.Send(t.Context(), 1, "hello", "n1"); err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() {
+		if fmt.Sprint(said) != "[<nil> <nil> true true]" {
+			t.Errorf("the attempts said %v", said)
+		}
+	})
+}
+
 func TestClient_GapIsAskedFor(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
