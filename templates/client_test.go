@@ -276,6 +276,20 @@ func TestClient_Watchdog(t *testing.T) {
 	until(t, ctx, `c.state === "online"`)
 }
 
+// TestClient_TokenIsAskedForAgain: a token that cannot be had, as the network is away, is
+// asked for again, and does not end the client.
+func TestClient_TokenIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	h := newBench(t)
+	ctx := tab(t, h.Server, "/")
+	act(t, ctx, startClient+`; window.asked = 0;
+		window.d = make({ token: async () => { if (++asked < 3) throw new Error("away"); return "good"; } }); d.connect()`)
+	h.eventually("the token comes", func() bool {
+		return slices.ContainsFunc(h.frames, func(f frame) bool { return f["type"] == "auth" && f["token"] == "good" })
+	})
+	until(t, ctx, `d.state === "online" && asked === 3`)
+}
+
 // TestClient_ManyRoomsOneFrame: all rooms in one join; one that is gone does not
 // take the others with it.
 func TestClient_ManyRoomsOneFrame(t *testing.T) {

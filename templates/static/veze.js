@@ -224,9 +224,9 @@ export class VezeClient {
     }
     this.#ws = ws;
     this.#timers.open = setTimeout(() => this.#lost(1006), 15000);
-    ws.onopen = async () => {
+    ws.onopen = () => {
       this.#heard();
-      if (this.#o.token) this.#raw({ type: "auth", token: await this.#o.token() });
+      if (this.#o.token) this.#signIn(ws);
     };
     ws.onmessage = (m) => {
       this.#heard();
@@ -235,6 +235,13 @@ export class VezeClient {
       if (f && typeof f === "object") this.#frame(f);
     };
     ws.onclose = (e) => this.#lost(e.code);
+  }
+
+  // #signIn: a token that cannot be had now is asked for again with the next connection.
+  async #signIn(ws) {
+    let token;
+    try { token = await this.#o.token(); } catch { return this.#ws === ws && this.#lost(1006); }
+    if (this.#ws === ws) this.#raw({ type: "auth", token });
   }
 
   #lost(code) {
