@@ -15,6 +15,8 @@ const (
 	SubjectGames = "veze.game.*.*"
 	// GameSubjects is what game servers publish below.
 	GameSubjects = "veze.game"
+	// BotSubjects is what bots are called below.
+	BotSubjects = "veze.bot"
 	// BucketLease has who of several processes does what only one may.
 	BucketLease = "VEZE_LEASE"
 
@@ -65,7 +67,7 @@ const (
 	prefixBeat     = "veze.hb."
 	prefixWake     = "veze.wake."
 	prefixGame     = GameSubjects + "."
-	prefixBot      = "veze.bot."
+	prefixBot      = BotSubjects + "."
 )
 
 // RoomSubject is where a room's events are published to the log.

@@ -37,6 +37,10 @@ func (h *hub) natsPart() part {
 		if o.Games, err = gameUsers(h.GameUsers); err != nil {
 			return named("GAME_USERS", err)
 		}
+		o.BotSubjects = vezechat.BotSubjects
+		if o.Bots, err = botUsers(h.BotUsers); err != nil {
+			return named("BOT_USERS", err)
+		}
 		s, err := h.startNATS(ctx, o)
 		if err != nil {
 			return err

@@ -43,6 +43,7 @@ type settings struct {
 	NatsSync         string        `name:"nats-sync" setting:"NATS_SYNC" default:"1s" help:"When the NATS of this process writes through to the disk: 1s, or always before it acknowledges."`
 	NatsReplicas     int           `name:"nats-replicas" setting:"NATS_REPLICAS" default:"0" help:"Nodes of the NATS cluster that keep the log: 1, 3 or 5; 0 leaves it as it is, and makes 1."`
 	GameUsers        string        `name:"game-users" setting:"GAME_USERS" secret:"" help:"Game servers at the NATS of this process: game:password, separated by commas. With any, nobody connects without a password."`
+	BotUsers         string        `name:"bot-users" setting:"BOT_USERS" secret:"" help:"Bots that are called over the NATS of this process: user id:password, separated by commas. With any, nobody connects without a password."`
 	TrendSources     string        `name:"trend-sources" setting:"TREND_SOURCES" help:"Games that may also say trends, by their names, separated by commas; empty: none."`
 	TrendRooms       int           `name:"trend-rooms-per-hour" setting:"TREND_ROOMS_PER_HOUR" default:"6" help:"Rooms that trends of one source make in an hour, 0 to 100."`
 	TrendLines       int           `name:"trend-lines-per-minute" setting:"TREND_LINES_PER_MINUTE" default:"30" help:"Lines of trends in one room in a minute, 0 to 600."`
@@ -110,6 +111,7 @@ func (s *settings) Validate() error {
 		named("NATS_SYNC", oneOf(s.NatsSync, "1s", "always")),
 		named("NATS_REPLICAS", isReplicas(s.NatsReplicas)),
 		named("GAME_USERS", isGameUsers(s.GameUsers)),
+		named("BOT_USERS", isBotUsers(s.BotUsers, s.GameUsers)),
 		named("TREND_SOURCES", isSources(s.TrendSources)),
 		named("TREND_ROOMS_PER_HOUR", isUpTo(s.TrendRooms, 100)),
 		named("TREND_LINES_PER_MINUTE", isUpTo(s.TrendLines, 600)),

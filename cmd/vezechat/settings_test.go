@@ -100,6 +100,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"DOMAIN_GATE", "https://vezeuniqverse.com", false}, {"DOMAIN_GATE", "com", false}, {"DOMAIN_GATE", "vezeuniqverse.com", true},
 		{"OIDC_ISSUER", "issuer", false}, {"OIDC_SCOPES", "profile", false}, {"OIDC_SCOPES", "openid chat.read", true},
 		{"GAME_USERS", "cs16", false}, {"GAME_USERS", "cs:a,cs:b", false}, {"GAME_USERS", "hub:x", false}, {"GAME_USERS", "cs:a, tf:b:c", true},
+		{"BOT_USERS", "dice:x", false}, {"BOT_USERS", "981", false}, {"BOT_USERS", "0:x", false}, {"BOT_USERS", "0981:x", false}, {"BOT_USERS", "981:a,981:b", false}, {"BOT_USERS", "981:a, 982:b:c", true},
 		{"SESSION_KEY", "short", false}, {"SESSION_KEY", key + ",", false}, {"SESSION_KEY", key + ", " + key, true},
 		{"XENGINE_URL", "x", false}, {"XENGINE_TIMEOUT", "1ms", false}, {"XENGINE_BACKLOG", "48h", false}, {"XENGINE_BACKLOG", "1m", true}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
 		{"CORS_ORIGINS", "helm.example", false}, {"CORS_ORIGINS", "https://helm.example/", false}, {"CORS_ORIGINS", "https://Helm.example", false}, {"CORS_ORIGINS", "https://helm.example,*", false},

@@ -2,6 +2,7 @@ package natsd
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -15,16 +16,17 @@ func accountOf(game string) string { return "GAME-" + game }
 // hubUser is who the hub itself is, when others must say who they are.
 const hubUser = "hub"
 
-// login gives a server users: the hub with a password of this run, and each game in an
-// account of its own, from which it may publish to its own subjects alone. A reply
+// login gives a server users: the hub with a password of this run, bots, and each game in
+// an account of its own, from which it may publish to its own subjects alone. A reply
 // subject of theirs is one of that account, so an answer to it cannot be published into
 // the hub's or another game's (which permissions on subjects would not stop).
 func (o Options) login(opts *server.Options) (password string) {
-	if len(o.Games) == 0 {
+	if len(o.Games)+len(o.Bots) == 0 {
 		return ""
 	}
 	password = rand.Text()
 	opts.Users = []*server.User{{Username: hubUser, Password: password}}
+	o.loginBots(opts)
 	for game, secret := range o.Games {
 		account := server.NewAccount(accountOf(game))
 		opts.Accounts = append(opts.Accounts, account)
@@ -45,16 +47,21 @@ func (o Options) subjectsOf(game string) string { return o.GameSubjects + "." + 
 // GameInbox is where a game's user may hear answers: nats.CustomInboxPrefix.
 func GameInbox(game string) string { return "_INBOX_" + game }
 
-// letGamesIn has the hub's account take what the games' publish. With accounts of one's
-// own the server enables JetStream in none of them by itself.
-func (s *Server) letGamesIn(o Options) error {
-	if len(o.Games) == 0 {
+// letIn joins the accounts of games and bots to the hub's. With accounts of one's own the
+// server enables JetStream in none of them by itself.
+func (s *Server) letIn(o Options) error {
+	if s.password == "" {
 		return nil
 	}
-	hub := s.ns.GlobalAccount()
-	if err := hub.EnableJetStream(nil, nil); err != nil {
+	if err := s.ns.GlobalAccount().EnableJetStream(nil, nil); err != nil {
 		return fmt.Errorf("nats server: %w", err)
 	}
+	return errors.Join(s.letGamesIn(o), s.letBotsIn(o))
+}
+
+// letGamesIn has the hub's account take what the games' publish.
+func (s *Server) letGamesIn(o Options) error {
+	hub := s.ns.GlobalAccount()
 	for game := range o.Games {
 		account, err := s.ns.LookupAccount(accountOf(game))
 		if err != nil {

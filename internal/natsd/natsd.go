@@ -49,8 +49,11 @@ type Options struct {
 	Games      map[string]string // passwords of game servers by their game; with any, everybody must say who they are
 	// GameSubjects is what game servers publish below: GameSubjects.<game>.<match>.
 	GameSubjects string
-	Log          *slog.Logger          // nil: nowhere
-	Metrics      prometheus.Registerer // nil: none
+	Bots         map[string]string // passwords of bots by their user id; as Games
+	// BotSubjects is what bots are called below: BotSubjects.<user id>.<command>.
+	BotSubjects string
+	Log         *slog.Logger          // nil: nowhere
+	Metrics     prometheus.Registerer // nil: none
 }
 
 // Server is a running server.
@@ -81,7 +84,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	ns.Start()
 	err = s.await(ctx, log.fatal)
 	if err == nil {
-		err = s.letGamesIn(o)
+		err = s.letIn(o)
 	}
 	if err != nil {
 		s.Shutdown()
