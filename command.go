@@ -105,6 +105,8 @@ type CommandCall struct {
 	UserID  UserID    `json:"user_id"`
 	Handle  string    `json:"handle"`
 	At      time.Time `json:"at"`
+
+	Trace Trace `json:"-"` // travels in headers
 }
 
 // Where a bot's answer goes.

@@ -4,7 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/textproto"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Log is the canonical event log. Implementations are safe for concurrent use.
@@ -50,9 +55,62 @@ type Trace struct {
 	QNet        map[string]string `json:"qnet,omitempty"`
 }
 
-// MaxTracestate is the most bytes of a Tracestate: what every part of a way passes on
-// (W3C Trace Context §3.3.1.5). A longer one is dropped.
-const MaxTracestate = 512
+// Bounds of a Trace. MaxTracestate is what every part of a way passes on (W3C Trace
+// Context §3.3.1.5).
+const (
+	MaxTracestate = 512 // bytes
+	MaxQNet       = 16  // headers
+	MaxQNetName   = 64  // bytes
+	MaxQNetValue  = 256 // bytes
+)
+
+// PrefixQNet begins the names of X-QNet-* headers, in canonical form.
+const PrefixQNet = "X-Qnet-"
+
+// Clean leaves out of a trace what is malformed or out of bounds: it counts as not there
+// (W3C Trace Context §3.2.2.2). The names of headers come in canonical form.
+func (t Trace) Clean() (out Trace) {
+	if validTraceparent(t.Traceparent) {
+		out.Traceparent = t.Traceparent
+		if len(t.Tracestate) <= MaxTracestate && printable(t.Tracestate) {
+			out.Tracestate = t.Tracestate
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.QNet)) {
+		name, v := textproto.CanonicalMIMEHeaderKey(k), t.QNet[k]
+		if len(out.QNet) == MaxQNet || !validQNetName(name) || len(v) > MaxQNetValue || !printable(v) {
+			continue
+		}
+		if out.QNet == nil {
+			out.QNet = map[string]string{}
+		}
+		out.QNet[name] = v
+	}
+	return out
+}
+
+func validQNetName(s string) bool {
+	return strings.HasPrefix(s, PrefixQNet) && len(s) > len(PrefixQNet) && len(s) <= MaxQNetName && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._~", r)
+	})
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7F })
+}
+
+// validTraceparent checks the form of version 00 (W3C Trace Context §3.2).
+func validTraceparent(s string) bool {
+	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	for i, c := range s {
+		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
+}
 
 // Empty reports whether there is nothing to carry.
 func (t Trace) Empty() bool { return t.Traceparent == "" && len(t.QNet) == 0 }

@@ -129,6 +129,8 @@ func TestAsyncAPI_IsWhole(t *testing.T) {
 	d.sameFields(t, "Trace", schemas("Trace"), reflect.TypeFor[vezechat.Trace]())
 	d.sameFields(t, "Game", schemas("Game"), reflect.TypeFor[vezechat.GameEvent]())
 	d.sameFields(t, "GamePlayer", schemas("GamePlayer"), reflect.TypeFor[vezechat.GamePlayer]())
+	d.sameFields(t, "CommandCall", schemas("CommandCall"), reflect.TypeFor[vezechat.CommandCall]())
+	d.sameFields(t, "CommandReply", schemas("CommandReply"), reflect.TypeFor[vezechat.CommandReply]())
 	d.sameFields(t, "Person", schemas("Person"), reflect.TypeFor[wire.Person]())
 	d.sameFields(t, "presence", d.payload("server_presence"), reflect.TypeFor[wire.Presence]())
 	board := maps.Clone(d.payload("server_board"))
@@ -204,10 +206,10 @@ func TestAsyncAPI_Addresses(t *testing.T) {
 	game, err := vezechat.GameSubject("cs16", "dust2")
 	must(t, err)
 	for channel, want := range map[string]string{
-		"live": vezechat.LiveRoomSubject(17), "game": game, "stream": redisstream.DefaultStream, "socket": "/ws", "roomSocket": "/ws/rooms/17",
+		"live": vezechat.LiveRoomSubject(17), "game": game, "bot": vezechat.BotSubject(981, "roll"), "stream": redisstream.DefaultStream, "socket": "/ws", "roomSocket": "/ws/rooms/17",
 	} {
 		got, _ := d.at("#/channels/" + channel)["address"].(string)
-		if got = strings.NewReplacer("{room}", "17", "{game}", "cs16", "{match}", "dust2").Replace(got); got != want {
+		if got = strings.NewReplacer("{room}", "17", "{game}", "cs16", "{match}", "dust2", "{bot}", "981", "{command}", "roll").Replace(got); got != want {
 			t.Errorf("%s: %s, want %s", channel, got, want)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/hub"
 	"vezeuniqverse.com/vezechat/edge/wire"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // commands are how a Poster has bots carry out what people type behind a slash.
@@ -134,9 +135,11 @@ func (p *Poster) call(ctx context.Context, s Send, c vezechat.Command, rest stri
 	began := p.cfg.Now()
 	ctx, cancel := context.WithTimeout(ctx, vezechat.CommandTimeout)
 	defer cancel()
+	ctx, tr, end := spans.Begin(ctx, "command", s.Trace)
 	reply, err := p.commands.Call.CallCommand(ctx, c, vezechat.CommandCall{
-		ID: commandID(s), Command: c.Name, Text: rest, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle, At: began,
+		ID: commandID(s), Command: c.Name, Text: rest, RoomID: s.Access.Room.ID, UserID: s.Caller.UserID, Handle: s.Caller.Handle, At: began, Trace: tr,
 	})
+	end(err)
 	p.commands.seconds.Observe(p.cfg.Now().Sub(began).Seconds())
 	switch {
 	case ctx.Err() != nil && err != nil:

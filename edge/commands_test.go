@@ -53,6 +53,7 @@ func (b bot) listens(answer func(vezechat.CommandCall) string) {
 		if err := json.Unmarshal(m.Data, &c); err != nil {
 			b.d.t.Error(err)
 		}
+		c.Trace.Traceparent = m.Header.Get("Traceparent")
 		if a := answer(c); a != "" {
 			_ = m.Respond([]byte(a))
 		}
@@ -89,6 +90,9 @@ func TestCommands_AnswerInTheRoomOrToTheCaller(t *testing.T) {
 	var calls atomic.Int64
 	dice.listens(func(c vezechat.CommandCall) string {
 		calls.Add(1)
+		if c.Command == "roll" && c.Trace.Traceparent != traceparent("b7ad6b71") {
+			t.Errorf("the call is of no trace, but of %q", c.Trace.Traceparent)
+		}
 		if c.Command == "roll" {
 			return fmt.Sprintf(`{"to":"room","text":"%s rolled %s"}`, c.Handle, c.Text)
 		}
@@ -99,7 +103,8 @@ func TestCommands_AnswerInTheRoomOrToTheCaller(t *testing.T) {
 	for _, c := range []*ws{mine, mineToo, other} {
 		c.event("hello")
 	}
-	ok := mine.ask(2, `{"type":"send","room_id":%s,"text":"/roll  2d6 ","nonce":"n1"}`, id)
+	traced := `,"trace":{"traceparent":"` + traceparent("b7ad6b71") + `"}`
+	ok := mine.ask(2, `{"type":"send","room_id":%s,"text":"/roll  2d6 ","nonce":"n1"%s}`, id, traced)
 	if ok["type"] != "ok" || ok["command"] != "roll" || ok["to"] != "room" || ok["answer_id"] == nil || ok["message_id"] != nil {
 		t.Errorf("%v", ok)
 	}
@@ -107,7 +112,7 @@ func TestCommands_AnswerInTheRoomOrToTheCaller(t *testing.T) {
 	if e["handle"] != "@dice" || e["text"] != "@alice rolled 2d6" || e["by"] == nil || fmt.Sprint(e["flags"]) != "[bot]" {
 		t.Errorf("in the room: %v", e)
 	}
-	again := mine.ask(3, `{"type":"send","room_id":%s,"text":"/roll 2d6","nonce":"n1"}`, id) // as after a lost answer
+	again := mine.ask(3, `{"type":"send","room_id":%s,"text":"/roll 2d6","nonce":"n1"%s}`, id, traced) // as after a lost answer
 	if again["answer_id"] != ok["answer_id"] {
 		t.Errorf("a repetition: %v", again)
 	}
@@ -257,6 +262,9 @@ func TestCommands_ByHTTP(t *testing.T) {
 		if err != nil || json.Unmarshal(body, &c) != nil || c.Type != "command" || c.Data.Command != "roll" || c.Data.Handle != "@alice" || r.Header.Get("Webhook-Id") != c.Data.ID {
 			t.Errorf("%v: %s", err, body)
 		}
+		if r.Header.Get("Traceparent") != traceparent("b7ad6b71") || r.Header.Get("X-Qnet-Hop") != "helm-7" {
+			t.Errorf("the call is of no trace: %v", r.Header)
+		}
 		do(w)
 	}))
 	t.Cleanup(s.Close)
@@ -288,7 +296,7 @@ func TestCommands_ByHTTP(t *testing.T) {
 		mu.Lock()
 		do = tt.do
 		mu.Unlock()
-		a := d.do("POST", room+"/messages", d.as(alice), `{"text":"/roll"}`)
+		a := d.do("POST", room+"/messages", with(d.as(alice), "Traceparent", traceparent("b7ad6b71"), "X-QNet-Hop", "helm-7"), `{"text":"/roll"}`)
 		if a.status != tt.status || !strings.Contains(a.body, tt.told) {
 			t.Errorf("%s: %d %s", tt.name, a.status, a.body)
 		}

@@ -3,10 +3,14 @@ package edge_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +23,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/bridge/hooks"
+	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/outgoing"
 	"vezeuniqverse.com/vezechat/internal/svc"
 )
@@ -372,6 +377,86 @@ func TestOutgoing_IsTurnedOff(t *testing.T) {
 				return len(got) >= len(lines) && got[0].text == lines[0] && got[len(lines)-1].text == lines[len(lines)-1]
 			})
 		})
+	}
+}
+
+// hookNATS is told to the process that TestOutgoing_BridgesAreKilled kills.
+var hookNATS = flag.String("hook-nats", "", "of a process that a test kills: its NATS")
+
+// TestHookChild is that process: a bridge of hooks.
+func TestHookChild(t *testing.T) { //nolint:paralleltest // it is alone in its process
+	if *hookNATS == "" {
+		t.Skip("this is for processes that a test starts")
+	}
+	b, err := bus.Connect(t.Context(), bus.Config{URL: *hookNATS, Name: "child", Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	must(t, err)
+	client, err := hooks.NewClient([]string{here127})
+	must(t, err)
+	must(t, hooks.New(hooks.Config{Work: svc.NewClient(b), Client: client, Every: 10 * time.Millisecond}).Run(t.Context(), func() {}))
+}
+
+// Bridges that are killed with -9 in the middle of deliveries lose none, and none comes
+// before the one that it follows.
+func TestOutgoing_BridgesAreKilled(t *testing.T) {
+	t.Parallel()
+	d := newHookWorld(t)
+	r := newReceiver(t)
+	delivered := make(chan struct{}, 1000)
+	r.behave(func(n int, _ string, w http.ResponseWriter) {
+		delivered <- struct{}{}
+		if n%7 == 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	room := d.guildOf(alice, "Guild")
+	d.outgoing(room+"/hooks/outgoing", d.as(alice), "Tell", r.URL, created)
+	conn, err := pgx.Connect(t.Context(), d.url)
+	must(t, err)
+	defer conn.Close(context.Background())
+	child := func() *exec.Cmd {
+		c := exec.Command(os.Args[0], "-test.run=^TestHookChild$", "-test.timeout=5m", "-hook-nats="+d.nats.ClientURL())
+		must(t, c.Start())
+		return c
+	}
+	running := child()
+	kill := func() {
+		_ = running.Process.Kill() // SIGKILL
+		_ = running.Wait()
+	}
+	defer func() { kill() }()
+	free := func() { // as a minute later
+		_, err := conn.Exec(t.Context(), `UPDATE outgoing_hooks SET claimed_until = now()`)
+		must(t, err)
+	}
+	next := func() {
+		for range 10 {
+			select {
+			case <-delivered:
+				return
+			case <-time.After(3 * time.Second): // what the dead one had asked for came behind free
+				free()
+			}
+		}
+		t.Fatal("nothing is delivered")
+	}
+	var want []string
+	for i := range 6 {
+		want = append(want, d.says(room, fmt.Sprint("line ", i), 12)...)
+		for range 3 { // it is at it
+			next()
+		}
+		kill()
+		free()
+		running = child()
+	}
+	for len(r.once()) < len(want) {
+		next()
+	}
+	if got := r.once(); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if n := len(r.got()); n <= len(want) {
+		t.Errorf("%d deliveries of %d: this test has shown nothing", n, len(want))
 	}
 }
 

@@ -5,15 +5,12 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
-	"net/textproto"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
 	"go.opentelemetry.io/otel/attribute"
@@ -39,7 +36,6 @@ const (
 	headerRequestID = "X-Request-Id"
 	headerPrefix    = "X-Forwarded-Prefix"
 	headerCSRF      = "X-CSRF-Token"
-	headerQNet      = "X-Qnet-"
 )
 
 // clientIP is the address of whoever asks: the last one in X-Forwarded-For that is not
@@ -274,18 +270,12 @@ func (e *Edge) params(c *fiber.Ctx) (*params, error) {
 	return p, nil
 }
 
-// Bounds of the trace that a request may bring.
-const (
-	maxQNet      = 16
-	maxQNetValue = 256
-)
-
 // TraceOf returns the W3C trace context of a request and its X-QNet-* headers, as
 // far as they are within bounds. A span of ours stands before the caller's.
 func TraceOf(c *fiber.Ctx) vezechat.Trace {
 	t := vezechat.Trace{Traceparent: c.Get("traceparent"), Tracestate: c.Get("tracestate")}
 	for k, v := range c.Request().Header.All() {
-		if len(k) < len(headerQNet) || !strings.EqualFold(string(k[:len(headerQNet)]), headerQNet) {
+		if len(k) < len(vezechat.PrefixQNet) || !strings.EqualFold(string(k[:len(vezechat.PrefixQNet)]), vezechat.PrefixQNet) {
 			continue
 		}
 		if t.QNet == nil {
@@ -303,44 +293,12 @@ func TraceOf(c *fiber.Ctx) vezechat.Trace {
 // cleanTrace leaves out of a trace what is malformed or out of bounds: it counts as
 // not there (W3C Trace Context §3.2.2.2, §3.3).
 func cleanTrace(t vezechat.Trace) vezechat.Trace {
-	out := vezechat.Trace{}
-	if validTraceparent(t.Traceparent) {
-		out.Traceparent = t.Traceparent
-		if state, err := trace.ParseTraceState(t.Tracestate); err == nil && len(t.Tracestate) <= vezechat.MaxTracestate {
-			out.Tracestate = state.String()
-		}
+	t = t.Clean()
+	state, err := trace.ParseTraceState(t.Tracestate)
+	if err != nil {
+		t.Tracestate = ""
+		return t
 	}
-	for _, k := range slices.Sorted(maps.Keys(t.QNet)) {
-		name, v := textproto.CanonicalMIMEHeaderKey(k), t.QNet[k]
-		if !strings.HasPrefix(name, headerQNet) || len(name) > 64 || strings.IndexFunc(name, notPlain) >= 0 || len(v) > maxQNetValue || !printable([]byte(v)) || len(out.QNet) >= maxQNet {
-			continue
-		}
-		if out.QNet == nil {
-			out.QNet = map[string]string{}
-		}
-		out.QNet[name] = v
-	}
-	return out
-}
-
-func printable(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == 0x7F {
-			return false
-		}
-	}
-	return utf8.Valid(b)
-}
-
-// validTraceparent checks the form of version 00 (W3C Trace Context §3.2).
-func validTraceparent(s string) bool {
-	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	for i, c := range s {
-		if i != 2 && i != 35 && i != 52 && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return s[3:35] != strings.Repeat("0", 32) && s[36:52] != strings.Repeat("0", 16)
+	t.Tracestate = state.String()
+	return t
 }

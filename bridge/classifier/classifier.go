@@ -34,6 +34,7 @@ import (
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/retry"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // Defaults and bounds.
@@ -323,7 +324,9 @@ func (c *Classifier) ask(ctx context.Context, w *work, r request) ([]vezechat.La
 		return nil, errOpen
 	}
 	began := c.cfg.Clock()
-	scores, err := c.engine.ask(ctx, r, w.trace)
+	sending, tr, end := spans.Begin(ctx, "classify", w.trace)
+	scores, err := c.engine.ask(sending, r, tr)
+	end(err)
 	if err != nil && ctx.Err() != nil { // it was we who hung up
 		done(nil)
 		return nil, ctx.Err()

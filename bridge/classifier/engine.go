@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -148,12 +149,7 @@ func (e *engine) ask(ctx context.Context, r request, trace vezechat.Trace) ([]ve
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", vezechat.Name)
-	if trace.Traceparent != "" {
-		req.Header.Set("Traceparent", trace.Traceparent)
-	}
-	for k, v := range trace.QNet {
-		req.Header.Set(k, v)
-	}
+	maps.Copy(req.Header, trace.Clean().Headers())
 	resp, err := e.http.Do(req)
 	if err != nil {
 		return nil, broken(err)

@@ -59,6 +59,7 @@ func (c Caller) CallHook(ctx context.Context, ref vezechat.CommandRef, call veze
 	if err != nil {
 		return r, vezechat.WrapError(vezechat.CodeUnavailable, err, "its address is malformed")
 	}
+	setTrace(req.Header, call.Trace)
 	req.Header.Set("Content-Type", "application/json")
 	outgoing.Sign(req.Header, call.ID, c.Clock(), body, secret)
 	resp, err := c.Client.Do(req)

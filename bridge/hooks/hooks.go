@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -31,6 +32,7 @@ import (
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/internal/outgoing"
 	"vezeuniqverse.com/vezechat/internal/retry"
+	"vezeuniqverse.com/vezechat/internal/spans"
 )
 
 // Bounds of the bridge.
@@ -91,7 +93,9 @@ func (b *Bridge) Run(ctx context.Context, ready func()) error {
 	free := make(chan struct{}, atOnce) // one for each hook at work
 	wait := retry.Backoff{First: 100 * time.Millisecond, Last: 3 * time.Second}
 	for ctx.Err() == nil {
-		claims, err := b.cfg.Work.ClaimHooks(ctx, vezechat.ClaimHooks{Max: max(1, atOnce-len(free))})
+		free <- struct{}{} // before the claim, whose lease runs
+		claims, err := b.cfg.Work.ClaimHooks(ctx, vezechat.ClaimHooks{Max: atOnce - len(free) + 1})
+		<-free // nobody else takes one: each claim finds its own
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return nil
@@ -208,7 +212,11 @@ func (b *Bridge) try(ctx context.Context, c vezechat.HookClaim, e vezechat.HookE
 		return res, nil
 	}
 	began := time.Now()
-	b.post(ctx, c.URL, DeliveryID(c.ID, e.Seq), body, secrets, &res)
+	d := delivery{url: c.URL, id: DeliveryID(c.ID, e.Seq), body: body, secrets: secrets}
+	if ev.Trace != nil {
+		d.trace = *ev.Trace
+	}
+	b.post(ctx, d, &res)
 	res.Took = time.Since(began)
 	if !res.Delivered && ctx.Err() != nil {
 		return res, ctx.Err()
@@ -225,14 +233,25 @@ func parsed(err error) error {
 	return err
 }
 
-func (b *Bridge) post(ctx context.Context, url, id string, body []byte, secrets []outgoing.Secret, res *vezechat.HookResult) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+// delivery is what is posted; trace is what the event is part of.
+type delivery struct {
+	url, id string
+	body    []byte
+	secrets []outgoing.Secret
+	trace   vezechat.Trace
+}
+
+func (b *Bridge) post(ctx context.Context, d delivery, res *vezechat.HookResult) {
+	ctx, tr, end := spans.Begin(ctx, "hook", d.trace)
+	defer func() { end(failed(res)) }()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.url, bytes.NewReader(d.body))
 	if err != nil {
 		res.Refused, res.Error = true, "the address is malformed"
 		return
 	}
+	setTrace(req.Header, tr)
 	req.Header.Set("Content-Type", "application/json")
-	outgoing.Sign(req.Header, id, b.cfg.Clock(), body, secrets...)
+	outgoing.Sign(req.Header, d.id, b.cfg.Clock(), d.body, d.secrets...)
 	resp, err := b.cfg.Client.Do(req)
 	if err != nil {
 		res.Error = why(err)
@@ -241,6 +260,18 @@ func (b *Bridge) post(ctx context.Context, url, id string, body []byte, secrets 
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
 	judge(resp, b.cfg.Clock(), res)
+}
+
+// setTrace puts a trace on a request. What would be no header is left out: others than
+// the hub may have written it.
+func setTrace(h http.Header, t vezechat.Trace) { maps.Copy(h, t.Clean().Headers()) }
+
+// failed is a delivery that was none, for its span.
+func failed(res *vezechat.HookResult) error {
+	if res.Delivered {
+		return nil
+	}
+	return vezechat.Errorf(vezechat.CodeUnavailable, "%s", res.Error)
 }
 
 // why is an error in words that tell nothing of the network that the hub is in.

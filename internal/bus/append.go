@@ -17,7 +17,7 @@ import (
 const (
 	headerTraceparent = "Traceparent"
 	headerTracestate  = "Tracestate"
-	prefixQNet        = "X-Qnet-" // canonical form of X-QNet-
+	prefixQNet        = vezechat.PrefixQNet
 
 	attemptTimeout = 700 * time.Millisecond
 

@@ -18,7 +18,9 @@ func (b *Bus) CallBot(ctx context.Context, bot vezechat.UserID, call vezechat.Co
 	if err != nil {
 		return r, vezechat.WrapError(vezechat.CodeInternal, err, "unreadable call")
 	}
-	m, err := b.read.RequestWithContext(ctx, vezechat.BotSubject(bot, call.Command), data)
+	ask := &nats.Msg{Subject: vezechat.BotSubject(bot, call.Command), Data: data, Header: nats.Header{}}
+	setTrace(ask.Header, call.Trace)
+	m, err := b.read.RequestMsgWithContext(ctx, ask)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return r, unavailable(err, "the bot is not there")

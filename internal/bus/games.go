@@ -244,7 +244,7 @@ func takeGames(ctx context.Context, msgs []jetstream.Msg, fn func(context.Contex
 			return err
 		}
 		run = append(run, vezechat.GameRecord{
-			Subject: m.Subject(), Seq: vezechat.Seq(meta.Sequence.Stream), At: meta.Timestamp, ID: m.Headers().Get(nats.MsgIdHdr), Payload: m.Data(), Trace: traceOf(m.Headers()),
+			Subject: m.Subject(), Seq: vezechat.Seq(meta.Sequence.Stream), At: meta.Timestamp, ID: m.Headers().Get(nats.MsgIdHdr), Payload: m.Data(), Trace: traceOf(m.Headers()).Clean(),
 			Repeated: m.Headers().Get(vezechat.HeaderGameRepeated) != "",
 		})
 	}

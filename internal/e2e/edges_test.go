@@ -3,9 +3,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/nats-io/nats.go"
 
 	"vezeuniqverse.com/vezechat"
 	"vezeuniqverse.com/vezechat/edge/client"
@@ -105,6 +111,88 @@ func TestEdges_KickCrosses(t *testing.T) {
 	}
 	if after.Load() != 0 {
 		t.Error("the room is still heard")
+	}
+}
+
+// What a bot says to one person reaches their sockets on every edge, and nobody else's.
+func TestEdges_AnswersToTheCallerCross(t *testing.T) {
+	t.Parallel()
+	h, e := shared(t), secondEdge(t)
+	room, _ := h.globalRoom(t)
+	var key struct {
+		Secret string          `json:"secret"`
+		User   vezechat.UserID `json:"user_id"`
+	}
+	name := fresh("oracle")
+	if err := h.admin(t).Do(t.Context(), "POST", "/admin/keys", map[string]any{"name": name, "handle": name, "scopes": []string{"chat.read", "chat.write"}}, &key); err != nil {
+		t.Fatal(err)
+	}
+	bot := client.REST{URL: h.url, Token: key.Secret}
+	if err := bot.Do(t.Context(), "PUT", "/commands/ask", map[string]any{"description": "Tells you alone", "room_id": room}, nil); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(h.file(t).NatsURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Subscribe(vezechat.BotSubject(key.User, "ask"), func(m *nats.Msg) { _ = m.Respond([]byte(`{"text":"between us"}`)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ada := fresh("ada")
+	token := h.token(t, ada, "chat.read chat.write")
+	here, there, other := opened(t, h, token), opened(t, e, token), opened(t, e, h.token(t, fresh("bob"), "chat.read chat.write"))
+	here.say(t, map[string]any{"type": "send", "ref": 1, "room_id": room, "text": "/ask", "nonce": fresh("n")})
+	for _, s := range []*opening{here, there} {
+		if f := s.until(t, "ephemeral"); f["text"] != "between us" || f["command"] != "ask" {
+			t.Errorf("%v", f)
+		}
+	}
+	other.say(t, map[string]any{"type": "ping"})
+	if f := other.until(t, "pong", "ephemeral"); f["type"] != "pong" {
+		t.Errorf("another hears %v", f)
+	}
+}
+
+// opening is a socket that was opened.
+type opening struct{ *websocket.Conn }
+
+func opened(t *testing.T, h *hub, token string) *opening {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(h.url, "http")+"/ws", http.Header{"Authorization": {"Bearer " + token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.Close() })
+	o := &opening{ws}
+	o.until(t, "hello")
+	return o
+}
+
+func (o *opening) say(t *testing.T, frame map[string]any) {
+	t.Helper()
+	if err := o.WriteJSON(frame); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until returns the next frame of some types.
+func (o *opening) until(t *testing.T, types ...string) map[string]any {
+	t.Helper()
+	_ = o.SetReadDeadline(time.Now().Add(15 * time.Second))
+	for {
+		var f map[string]any
+		if err := o.ReadJSON(&f); err != nil {
+			t.Fatal(err)
+		}
+		if typ, _ := f["type"].(string); slices.Contains(types, typ) || typ == "error" {
+			return f
+		}
 	}
 }
 

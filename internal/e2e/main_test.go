@@ -85,7 +85,7 @@ func build() (string, error) {
 func startShared() (*hub, error) {
 	h, err := startHub(hubOptions{dir: filepath.Join(world.dir, "hub"), env: []string{
 		"LOG_LEVEL=debug", "OTEL_EXPORTER_OTLP_ENDPOINT=" + world.spans.url,
-		"OTEL_BSP_SCHEDULE_DELAY=200",
+		"OTEL_BSP_SCHEDULE_DELAY=200", "OUTGOING_ALLOW=127.0.0.1",
 	}})
 	if err != nil {
 		return nil, err

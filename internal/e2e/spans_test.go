@@ -71,3 +71,13 @@ func (c *collector) of(trace string) []span {
 	}
 	return out
 }
+
+// named returns the id of a span of a trace.
+func (c *collector) named(trace, name string) string {
+	for _, s := range c.of(trace) {
+		if s.name == name {
+			return s.id
+		}
+	}
+	return "none"
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -19,9 +20,10 @@ import (
 
 const qnet = "X-Qnet-Hop"
 
-// A message's way is one trace, from the request or the socket over the log to
-// storage and the mirror, below the span that the client brought; the event in
-// Redis has the trace and the X-QNet headers.
+// A message's way is one trace, from the request, the socket or the game over the log to
+// storage, the mirror and a receiver of hooks, below the span that the client brought: the
+// events in PostgreSQL and Redis and the request to the receiver have it, and the X-QNet
+// headers.
 //
 //nolint:paralleltest // one after the other
 func TestTrace_OneWay(t *testing.T) {
@@ -30,6 +32,7 @@ func TestTrace_OneWay(t *testing.T) {
 	room, _ := h.globalRoom(t)
 	tok := h.token(t, fresh("ada"), "chat.read chat.write")
 	cli := redisCLI(t, h.file(t))
+	told := hooked(t, h)
 	for i, way := range []string{"HTTP", "socket", "frame", "game"} {
 		t.Run(way, func(t *testing.T) {
 			trace := fmt.Sprintf("%032x", 0xabc0+i)
@@ -47,7 +50,7 @@ func TestTrace_OneWay(t *testing.T) {
 			default:
 				sendBySocket(t, h, header, room, text, nil)
 			}
-			var event string
+			var event, stored string
 			eventually(t, "the event is in Redis", func() bool {
 				for l := range strings.Lines(cli("XREVRANGE", "veze.chat", "+", "-", "COUNT", "100")) {
 					if strings.Contains(l, text) {
@@ -57,17 +60,65 @@ func TestTrace_OneWay(t *testing.T) {
 				}
 				return false
 			})
-			var e struct {
-				Trace struct {
-					Traceparent, Tracestate string
-					QNet                    map[string]string
+			eventually(t, "the event is in PostgreSQL", func() bool {
+				stored = h.query(t, `SELECT convert_from(payload, 'UTF8') FROM events WHERE convert_from(payload, 'UTF8') LIKE '%"`+text+`"%'`)
+				return stored != ""
+			})
+			for at, payload := range map[string]string{"Redis": event, "PostgreSQL": stored} {
+				var e struct {
+					Trace struct {
+						Traceparent, Tracestate string
+						QNet                    map[string]string
+					}
+				}
+				if err := json.Unmarshal([]byte(payload), &e); err != nil || !strings.Contains(e.Trace.Traceparent, trace) || e.Trace.QNet[qnet] != "helm-7" || e.Trace.Tracestate != "helm=7" {
+					t.Errorf("the event's trace in %s is %+v, %v: %s", at, e.Trace, err, payload)
 				}
 			}
-			if err := json.Unmarshal([]byte(event), &e); err != nil || !strings.Contains(e.Trace.Traceparent, trace) || e.Trace.QNet[qnet] != "helm-7" || e.Trace.Tracestate != "helm=7" {
-				t.Errorf("the event's trace is %+v, %v: %s", e.Trace, err, event)
+			var call http.Header
+			eventually(t, "the receiver is told", func() bool { call = told(text); return call != nil })
+			if got := call.Get("Traceparent"); !strings.Contains(got, trace) || call.Get("Tracestate") != "helm=7" || call.Get(qnet) != "helm-7" {
+				t.Errorf("the receiver's request has %v", call)
 			}
 			chain(t, trace)
+			if got := call.Get("Traceparent"); !strings.Contains(got, world.spans.named(trace, "hook")) {
+				t.Errorf("the receiver is called below %s, which is no span of the delivery", got)
+			}
 		})
+	}
+}
+
+// hooked has a receiver told of the messages of all rooms; told returns the head of the
+// request that told of a text, when there was one.
+func hooked(t *testing.T, h *hub) (told func(text string) http.Header) {
+	t.Helper()
+	var mu sync.Mutex
+	heads := map[string]http.Header{}
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var d struct{ Data struct{ Text string } }
+		if err := json.NewDecoder(r.Body).Decode(&d); err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			heads[d.Data.Text] = r.Header
+		}
+	}))
+	t.Cleanup(s.Close)
+	var made struct {
+		ID int64 `json:"id"`
+	}
+	admin := h.admin(t)
+	if err := admin.Do(t.Context(), "POST", "/admin/hooks", map[string]any{"name": fresh("Traces "), "url": s.URL, "events": []string{"chat.message.created"}}, &made); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := admin.Do(context.Background(), "DELETE", fmt.Sprintf("/hooks/outgoing/%d", made.ID), nil, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	return func(text string) http.Header {
+		mu.Lock()
+		defer mu.Unlock()
+		return heads[text]
 	}
 }
 
@@ -82,7 +133,7 @@ func chain(t *testing.T, trace string) {
 		}
 		return false
 	}
-	eventually(t, "spans of append, store and mirror", func() bool { return has("append") && has("store") && has("mirror") })
+	eventually(t, "spans of append, store, mirror and hook", func() bool { return has("append") && has("store") && has("mirror") && has("hook") })
 	spans := world.spans.of(trace)
 	known := map[string]bool{"00f067aa0ba902b7": true}
 	for _, s := range spans {

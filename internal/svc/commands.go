@@ -23,8 +23,9 @@ func serveCommands(s *bus.Server, c vezechat.CommandService) error {
 
 // HookCall is a command that is called by HTTP.
 type HookCall struct {
-	Ref  vezechat.CommandRef  `json:"ref"`
-	Call vezechat.CommandCall `json:"call"`
+	Ref   vezechat.CommandRef  `json:"ref"`
+	Call  vezechat.CommandCall `json:"call"`
+	Trace vezechat.Trace       `json:"trace,omitzero"` // of the call
 }
 
 // ServeCalls answers calls of commands by HTTP with at most workers at a time until the
@@ -34,7 +35,10 @@ func ServeCalls(b *bus.Bus, version string, workers int, call func(context.Conte
 	if err != nil {
 		return nil, err
 	}
-	err = bus.Handle(s, "command", "call", func(ctx context.Context, c HookCall) (vezechat.CommandReply, error) { return call(ctx, c.Ref, c.Call) })
+	err = bus.Handle(s, "command", "call", func(ctx context.Context, c HookCall) (vezechat.CommandReply, error) {
+		c.Call.Trace = c.Trace
+		return call(ctx, c.Ref, c.Call)
+	})
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -74,5 +78,5 @@ func (c Client) CallCommand(ctx context.Context, cmd vezechat.Command, call veze
 		return c.b.CallBot(ctx, cmd.BotID, call)
 	}
 	ref := vezechat.CommandRef{Name: cmd.Name, RoomID: cmd.RoomID}
-	return bus.Call[HookCall, vezechat.CommandReply](ctx, c.b, "command", "call", HookCall{ref, call})
+	return bus.Call[HookCall, vezechat.CommandReply](ctx, c.b, "command", "call", HookCall{ref, call, call.Trace})
 }
