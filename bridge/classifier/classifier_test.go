@@ -222,11 +222,11 @@ func TestClassifier_PassesOver(t *testing.T) {
 	}
 	w.engine.misbehave("refuses")
 	w.say(ann, room, "not for it")
-	w.until("it is passed over", func() bool { return w.count("skipped_total", "refused") == 1 })
+	w.until("it is passed over", func() bool { return w.count("skipped_total", "refused") > 0 })
 	late.Store(int64(time.Hour))
 	w.engine.misbehave("ok")
 	w.say(ann, room, "vile, and long ago")
-	w.until("it is passed over", func() bool { return w.count("skipped_total", "late") == 1 })
+	w.until("it is passed over", func() bool { return w.count("skipped_total", "late") > 0 })
 	late.Store(0)
 	w.append(vezechat.Event{Type: vezechat.EventMessageCreated, RoomID: room, UserID: ann.UserID, Handle: ann.Handle, Text: "vile shot", Flags: []string{vezechat.FlagKillfeed}})
 	w.idle()
