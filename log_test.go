@@ -3,6 +3,7 @@ package vezechat_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -24,5 +25,33 @@ func TestBury_FitsTheLog(t *testing.T) {
 				t.Errorf("%+v, %v", l, err)
 			}
 		})
+	}
+}
+
+// What of a trace is malformed or out of bounds is left out of it, wherever it came from.
+func TestTrace_Clean(t *testing.T) {
+	t.Parallel()
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	many := map[string]string{}
+	for i := range 2 * vezechat.MaxQNet {
+		many[fmt.Sprintf("x-qnet-h%02d", i)] = "v"
+	}
+	for _, c := range []struct {
+		name string
+		in   vezechat.Trace
+		want string // as headers
+	}{
+		{"whole", vezechat.Trace{Traceparent: parent, Tracestate: "helm=7", QNet: map[string]string{"x-qnet-hop": "h 7"}}, "map[Traceparent:[" + parent + "] Tracestate:[helm=7] X-Qnet-Hop:[h 7]]"},
+		{"no such parent", vezechat.Trace{Traceparent: "00-1-2-01", Tracestate: "helm=7"}, "map[]"},
+		{"no header", vezechat.Trace{QNet: map[string]string{"X-Qnet-A": "a\r\nX-Evil: 1", "X-Qnet-B": "\x01", "X-Qnet-C\n": "c", "X-Qnet-": "d", "Authorization": "e", "X-Qnet-F": "\xff", "X-Qnet-G": "good"}}, "map[X-Qnet-G:[good]]"},
+		{"too long", vezechat.Trace{Traceparent: parent, Tracestate: strings.Repeat("a", vezechat.MaxTracestate+1), QNet: map[string]string{
+			"X-Qnet-A": strings.Repeat("a", vezechat.MaxQNetValue+1), "X-Qnet-" + strings.Repeat("B", vezechat.MaxQNetName): "b"}}, "map[Traceparent:[" + parent + "]]"},
+	} {
+		if got := fmt.Sprint(c.in.Clean().Headers()); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+	if n := len(vezechat.Trace{QNet: many}.Clean().QNet); n != vezechat.MaxQNet {
+		t.Errorf("%d headers are left of many", n)
 	}
 }
