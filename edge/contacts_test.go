@@ -131,6 +131,8 @@ func TestContacts_Blocks(t *testing.T) {
 	d.must(403, "POST", "/dms", d.as(bob), `{"to":"@ann"}`)
 	d.must(403, "POST", guild+"/invitations", d.as(bob), `{"handle":"@ann"}`)
 	d.must(403, "PUT", fmt.Sprintf("%s/members/%d", guild, anns), d.as(bob), `{}`)
+	d.must(403, "POST", "/rooms", d.as(bob), fmt.Sprintf(`{"name":"Another guild","kind":"guild","members":[%d]}`, anns))
+	d.must(403, "POST", "/rooms", d.as(bob), fmt.Sprintf(`{"name":"A party","kind":"party","members":[%d,%d]}`, d.user(eve), anns))
 	if a := d.must(200, "GET", "/users/me/invitations", d.as(ann), ""); a.body != `{"invitations":[]}` {
 		t.Errorf("his invitation is still there: %s", a.body)
 	}

@@ -111,6 +111,9 @@ func (s *Store) makeRoom(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom, 
 			return 0, err
 		}
 	}
+	if err := nameable(ctx, tx, r); err != nil {
+		return 0, err
+	}
 	users := append(slices.Clone(r.Members), r.Caller.UserID)
 	slices.Sort(users)
 	users = slices.Compact(users)
@@ -122,6 +125,29 @@ func (s *Store) makeRoom(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom, 
 		return 0, vezechat.Errorf(vezechat.CodeBadRequest, "a member named is no user")
 	}
 	return id, s.announceRoom(ctx, tx, id, name.Text, r.Kind, r.Caller, joined, r.Trace)
+}
+
+const selectUnwilling = `
+SELECT EXISTS (SELECT FROM users WHERE id = ANY($1::bigint[]) AND guest),
+       EXISTS (SELECT FROM user_blocks WHERE user_id = ANY($1::bigint[]) AND blocked_id = $2)`
+
+// nameable refuses members of a new room who cannot be in one, and those who block its
+// maker: nobody is brought into a room by whom they block, however the room comes about.
+func nameable(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom) error {
+	if len(r.Members) == 0 {
+		return nil
+	}
+	var guest, blocked bool
+	if err := tx.QueryRow(ctx, selectUnwilling, r.Members, r.Caller.UserID).Scan(&guest, &blocked); err != nil {
+		return err
+	}
+	switch {
+	case guest:
+		return vezechat.Errorf(vezechat.CodeBadRequest, "a member named is no user")
+	case blocked && !r.Caller.Staff():
+		return vezechat.Errorf(vezechat.CodeForbidden, "one of the members does not want that of you")
+	}
+	return nil
 }
 
 // announceRoom writes the events of a new room: made, then each member joined.
