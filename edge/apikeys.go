@@ -134,6 +134,20 @@ func (k *keyring) known(hash [sha256.Size]byte, now time.Time) (s Session, found
 	return sessionOfKey(h.key), true, nil
 }
 
+// inUse reports whether a key is known here, good or not: storage is not asked for it.
+func (k *keyring) inUse(secret string) bool {
+	d, ok := vezechat.DigestKey(secret)
+	if !ok || k.keys == nil {
+		return true
+	}
+	hash := [sha256.Size]byte(d.Hash)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, held := k.held[hash]
+	r, refused := k.refused[hash]
+	return held || refused && k.now().Before(r.until)
+}
+
 func sessionOfKey(key vezechat.APIKey) Session {
 	s := Session{Caller: vezechat.Caller{UserID: key.User, Handle: key.Handle, Scopes: key.Scopes, Key: key.ID}}
 	if key.ExpiresAt != nil {

@@ -39,21 +39,40 @@ func (e *Edge) Identify(c *fiber.Ctx) (Session, error) {
 	if s, ok := c.Locals(localSession).(Session); ok {
 		return s, nil
 	}
+	if r, ok := c.Locals(localRefused).(refusedSession); ok {
+		return r.session, r.err
+	}
 	s, err := e.identify(c)
-	if err != nil {
-		return s, e.doubt(c, err)
+	if err != nil { // asked once: who is not known is looked up once in a request
+		c.Locals(localRefused, refusedSession{s, err})
+		return s, err
 	}
 	c.Locals(localSession, s)
 	return s, nil
 }
 
+// refusedSession is why somebody is not let in; of the banned, who they are, too.
+type refusedSession struct {
+	session Session
+	err     error
+}
+
+// bearer is the token of the Authorization header; empty: there is none.
+func bearer(c *fiber.Ctx) string {
+	scheme, token, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
 func (e *Edge) identify(c *fiber.Ctx) (Session, error) {
-	if h := c.Get(fiber.HeaderAuthorization); h != "" {
-		scheme, token, _ := strings.Cut(h, " ")
-		if !strings.EqualFold(scheme, "Bearer") {
+	if c.Get(fiber.HeaderAuthorization) != "" {
+		token := bearer(c)
+		if token == "" {
 			return Session{}, vezechat.Errorf(vezechat.CodeUnauthorized, "the Authorization header must be a Bearer token")
 		}
-		return e.Authenticate(c.UserContext(), strings.TrimSpace(token))
+		return e.Authenticate(c.UserContext(), token)
 	}
 	if cookie := c.Cookies(cookieSession); cookie != "" { // also when it has ended: it may be renewed
 		sealed, err := e.cfg.Sessions.Resume(cookie)

@@ -3,6 +3,7 @@ package edge
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,19 +94,40 @@ func (d *door) take(what string, r Rate, address string, now time.Time) error {
 	key := doorKey{what, from}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	full, ok := d.cur[key]
-	if !ok {
-		full = d.old[key]
+	full, known, err := d.wait(key, r, now)
+	if err != nil {
+		return err
 	}
-	if wait := r.wait(full, now); wait > 0 {
-		d.refused.WithLabelValues(what).Inc()
-		return vezechat.Errorf(vezechat.CodeRateLimited, "too many requests from your address, wait a moment").RetryIn(wait)
-	}
-	if !ok && len(d.cur) >= d.limits.Max/2 {
+	if !known && len(d.cur) >= d.limits.Max/2 {
 		d.old, d.cur = d.cur, make(map[doorKey]time.Time, d.limits.Max/8)
 	}
 	d.cur[key] = r.add(full, now)
 	return nil
+}
+
+// full is the error of take, and counts nothing.
+func (d *door) full(what string, r Rate, address string, now time.Time) error {
+	from := network(address)
+	if r.Every <= 0 || from.Addr().IsLoopback() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, _, err := d.wait(doorKey{what, from}, r, now)
+	return err
+}
+
+// wait is when the bucket of a key is full again, and whether one more fits; mu is held.
+func (d *door) wait(key doorKey, r Rate, now time.Time) (full time.Time, known bool, err error) {
+	full, known = d.cur[key]
+	if !known {
+		full = d.old[key]
+	}
+	if wait := r.wait(full, now); wait > 0 {
+		d.refused.WithLabelValues(key.what).Inc()
+		err = vezechat.Errorf(vezechat.CodeRateLimited, "too many requests from your address, wait a moment").RetryIn(wait)
+	}
+	return full, known, err
 }
 
 // enter counts a socket from an address; leave is called when it has ended.
@@ -171,10 +193,19 @@ func (d *door) rise(hc *hub.Conn) {
 // unlimited are the routes that balancers and monitors ask all the time.
 var unlimited = map[string]bool{"/health": true, "/livez": true, "/readyz": true, "/metrics": true}
 
-// strangers counts what is asked by nobody in particular.
+// strangers counts what is asked by nobody in particular, and by those whose word is not
+// good: who guesses is slowed down, and so is who brings a word for that alone.
 func (e *Edge) strangers(c *fiber.Ctx) error {
-	if unlimited[c.Path()] || c.Get(fiber.HeaderAuthorization) != "" || c.Cookies(cookieSession) != "" || c.Cookies(cookieGuest) != "" {
+	if unlimited[c.Path()] {
 		return c.Next()
+	}
+	if brings(c) {
+		if err := e.mayGuess(c); err != nil {
+			return err
+		}
+		if _, err := e.Identify(c); vezechat.CodeOf(err) != vezechat.CodeUnauthorized {
+			return c.Next() // they are known, or there is no telling
+		}
 	}
 	if err := e.door.take(doorAnonymous, e.cfg.Door.Anonymous, e.clientIP(c), e.cfg.Now()); err != nil {
 		return err
@@ -182,16 +213,19 @@ func (e *Edge) strangers(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// doubt counts what was asked with a word that is not good as a stranger's, so that
-// whoever guesses is slowed down.
-func (e *Edge) doubt(c *fiber.Ctx, err error) error {
-	if vezechat.CodeOf(err) != vezechat.CodeUnauthorized || c.Get(fiber.HeaderAuthorization) == "" {
-		return err
+// brings reports whether a request says whose it is.
+func brings(c *fiber.Ctx) bool {
+	return c.Get(fiber.HeaderAuthorization) != "" || c.Cookies(cookieSession) != "" || c.Cookies(cookieGuest) != ""
+}
+
+// mayGuess refuses a key that is not in use here when there have been too many strangers
+// from its address: how often storage is asked for keys is bounded for all addresses
+// together, and one that makes keys up must not use that up for the others.
+func (e *Edge) mayGuess(c *fiber.Ctx) error {
+	if key := bearer(c); !strings.HasPrefix(key, vezechat.KeyPrefix) || e.keyring.inUse(key) {
+		return nil
 	}
-	if limited := e.door.take(doorAnonymous, e.cfg.Door.Anonymous, e.clientIP(c), e.cfg.Now()); limited != nil {
-		return limited
-	}
-	return err
+	return e.door.full(doorAnonymous, e.cfg.Door.Anonymous, e.clientIP(c), e.cfg.Now())
 }
 
 // signsIn limits attempts to sign in.

@@ -1,9 +1,11 @@
 package edge_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,9 @@ func TestDoor_Limits(t *testing.T) {
 		c.Door = edge.DoorLimits{SignIn: edge.PerMinute(2), Anonymous: edge.PerMinute(5)}
 	})
 	bad := with(from("192.0.2.7"), "Authorization", "Bearer nonsense")
+	cookie := with(from("192.0.2.10"), "Cookie", "veze_session=nonsense")
+	guest := with(from("192.0.2.11"), "Cookie", "veze_guest=nonsense")
+	basic := with(from("192.0.2.12"), "Authorization", "Basic bm9uc2Vuc2U=")
 	for i, a := range []asks{
 		{"POST", "/auth/dev", `{"handle":"a"}`, from("192.0.2.1"), 200},
 		{"POST", "/auth/dev", `{"handle":"b"}`, from("192.0.2.1"), 200},
@@ -51,6 +56,33 @@ func TestDoor_Limits(t *testing.T) {
 		{"GET", "/rooms", "", bad, 401},
 		{"GET", "/rooms", "", bad, 401},
 		{"GET", "/rooms", "", bad, 429},
+
+		{"GET", "/docs", "", from("127.0.0.1, 10.0.0.9"), 200}, // of a network whose proxies are trusted
+		{"GET", "/docs", "", from("10.0.0.9"), 200},
+		{"GET", "/docs", "", from("::1, 10.0.0.9"), 200},
+		{"GET", "/docs", "", from("::ffff:127.0.0.1, 10.0.0.9"), 200},
+		{"GET", "/docs", "", from("127.0.0.1, 10.0.0.9"), 200},
+		{"GET", "/docs", "", from("127.0.0.1, 10.0.0.9"), 429},
+
+		{"GET", "/docs", "", cookie, 200}, // a word that is not good is none, also where nobody is asked for one
+		{"GET", "/docs", "", cookie, 200},
+		{"GET", "/docs", "", cookie, 200},
+		{"GET", "/rooms", "", cookie, 401},
+		{"GET", "/rooms", "", cookie, 401},
+		{"GET", "/rooms", "", cookie, 429},
+		{"GET", "/docs", "", cookie, 429},
+		{"GET", "/support", "", guest, 200},
+		{"GET", "/docs", "", guest, 200},
+		{"GET", "/docs", "", guest, 200},
+		{"GET", "/docs", "", guest, 200},
+		{"GET", "/docs", "", guest, 200},
+		{"GET", "/docs", "", guest, 429},
+		{"GET", "/docs", "", basic, 200},
+		{"GET", "/docs", "", basic, 200},
+		{"GET", "/docs", "", basic, 200},
+		{"GET", "/docs", "", basic, 200},
+		{"GET", "/docs", "", basic, 200},
+		{"GET", "/docs", "", basic, 429},
 	} {
 		got := w.do(a.method, a.path, a.header, a.body)
 		if got.status != a.want {
@@ -71,6 +103,40 @@ func TestDoor_Limits(t *testing.T) {
 		if a := w.do("GET", "/docs", from("127.0.0.1"), ""); a.status != 200 {
 			t.Fatalf("on loopback: %d", a.status)
 		}
+	}
+}
+
+// askedKeys counts the questions for keys, none of which is good.
+type askedKeys struct {
+	vezechat.KeyService
+	asked atomic.Int64
+}
+
+func (k *askedKeys) FindKey(context.Context, vezechat.KeyDigest) (vezechat.APIKey, error) {
+	k.asked.Add(1)
+	return vezechat.APIKey{}, vezechat.Errorf(vezechat.CodeUnauthorized, "the token is not valid here")
+}
+
+// How often storage is asked for keys that are not good is bounded for all together: one
+// address that makes keys up has only its own share of it.
+func TestDoor_KeysMadeUp(t *testing.T) {
+	t.Parallel()
+	keys := &askedKeys{}
+	w := newWorld(t, func(c *edge.Config) {
+		c.Door = edge.DoorLimits{Anonymous: edge.PerMinute(5)}
+		c.Keys = keys
+	})
+	for i := range 20 {
+		want := 401
+		if i >= 5 {
+			want = 429
+		}
+		if a := w.do("GET", "/rooms", with(from("192.0.2.1"), "Authorization", "Bearer "+vezechat.NewKey()), ""); a.status != want {
+			t.Errorf("%d: %d %s, want %d", i, a.status, a.body, want)
+		}
+	}
+	if n := keys.asked.Load(); n != 5 {
+		t.Errorf("storage was asked %d times, want 5", n)
 	}
 }
 

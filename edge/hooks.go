@@ -210,11 +210,11 @@ func (e *Edge) takeHook(c *fiber.Ctx) error {
 	return c.Status(http.StatusCreated).JSON(fiber.Map{"id": ack.Seq, "duplicate": ack.Duplicate})
 }
 
-// unknownHook refuses a token that is not good, and counts it as a stranger's request,
-// which strangers does not where a header was brought along.
+// unknownHook refuses a token that is not good. Who is known has not been counted as a
+// stranger, and guesses like one.
 func (e *Edge) unknownHook(c *fiber.Ctx) error {
 	e.metrics.hookPosts.WithLabelValues("unknown").Inc()
-	if c.Get(fiber.HeaderAuthorization) != "" || c.Cookies(cookieSession) != "" || c.Cookies(cookieGuest) != "" {
+	if _, err := e.Identify(c); err == nil {
 		if err := e.door.take(doorAnonymous, e.cfg.Door.Anonymous, e.clientIP(c), e.cfg.Now()); err != nil {
 			return err
 		}

@@ -29,7 +29,8 @@ const (
 	localPrefix
 	localParams
 	localSession
-	localForm // what a browser's form stands for
+	localRefused // why there is none
+	localForm    // what a browser's form stands for
 )
 
 const (
@@ -41,10 +42,12 @@ const (
 // clientIP is the address of whoever asks: the last one in X-Forwarded-For that is not
 // one of our proxies'. What stands before it anybody may have written.
 func (e *Edge) clientIP(c *fiber.Ctx) string {
-	at := c.Context().RemoteIP().String()
+	peer := c.Context().RemoteIP()
+	at := peer.String()
 	if !c.IsProxyTrusted() {
 		return at
 	}
+	far := !peer.IsLoopback() && !peer.IsUnspecified() // which is a test's
 	var hops []string
 	for _, h := range c.Request().Header.PeekAll(fiber.HeaderXForwardedFor) {
 		hops = append(hops, strings.Split(string(h), ",")...)
@@ -54,7 +57,10 @@ func (e *Edge) clientIP(c *fiber.Ctx) string {
 		if err != nil {
 			break
 		}
-		a = a.Unmap().WithZone("")
+		if a = a.Unmap().WithZone(""); a.IsLoopback() && far {
+			break // no proxy is asked by its own machine for somebody else's
+		}
+		far = far || !a.IsLoopback()
 		at = a.String()
 		if !slices.ContainsFunc(e.proxies, func(p netip.Prefix) bool { return p.Contains(a) }) {
 			break

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -167,6 +169,7 @@ func (h *hub) newEdge(log vezechat.Log, sanctions *edge.Sanctions) (*edge.Edge, 
 		},
 	}
 	cfg.AllowedOrigins, cfg.AnyOrigin = h.origins()
+	cfg.TrustedProxies = h.trustedProxies()
 	who.into(&cfg)
 	return edge.New(cfg)
 }
@@ -239,4 +242,27 @@ func (h *hub) look(ctx context.Context, brake *edge.Brake) {
 			brake.Look(s)
 		}
 	}
+}
+
+// trustedProxies are those of TRUSTED_PROXIES; nil: what the edge takes for its own.
+func (s *settings) trustedProxies() []string {
+	switch s.TrustedProxies {
+	case "":
+		return nil
+	case "none":
+		return []string{}
+	}
+	return strings.Split(s.TrustedProxies, ",")
+}
+
+func isProxies(v string) error {
+	for _, one := range (&settings{TrustedProxies: v}).trustedProxies() {
+		if _, err := netip.ParsePrefix(one); err == nil {
+			continue
+		}
+		if _, err := netip.ParseAddr(one); err != nil {
+			return fmt.Errorf("%q is not an address or a range", vezechat.Clip(one, 64))
+		}
+	}
+	return nil
 }

@@ -66,6 +66,7 @@ type settings struct {
 	EmailHookSecret  string        `name:"email-hook-secret" setting:"EMAIL_HOOK_SECRET" secret:"" help:"Secrets of /hooks/email and of links in e-mails, whsec_ and base64, separated by commas: the first signs, all are accepted. In dev one of the data directory when empty."`
 	PublicURL        string        `name:"public-url" setting:"PUBLIC_URL" help:"Address under which browsers reach the hub; when empty that of this machine."`
 	CORSOrigins      string        `name:"cors-origins" setting:"CORS_ORIGINS" help:"Sites whose scripts may ask the hub, as https://helm.example, separated by commas; with their visitors' cookies or tokens. * alone: every site, with tokens only. Empty: none."`
+	TrustedProxies   string        `name:"trusted-proxies" setting:"TRUSTED_PROXIES" help:"Addresses and ranges of the proxies before the hub, separated by commas: what they say in X-Forwarded-* counts. none: there are none. Empty: loopback and private networks."`
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
 	OutgoingAllow    string        `name:"outgoing-allow" setting:"OUTGOING_ALLOW" help:"Hosts, host:port, addresses and ranges that may be asked although they are not public, when their address comes from data; separated by commas."`
@@ -132,6 +133,7 @@ func (s *settings) Validate() error {
 		named("XENGINE_BACKLOG", isWithin(s.XEngineBacklog, time.Second, 24*time.Hour)),
 		named("PUBLIC_URL", isURL(s.PublicURL, "https", "http")),
 		named("CORS_ORIGINS", isOrigins(s.CORSOrigins)),
+		named("TRUSTED_PROXIES", isProxies(s.TrustedProxies)),
 		named("OTEL_EXPORTER_OTLP_ENDPOINT", isURL(s.OTLPEndpoint, "https", "http")),
 		named("DOMAIN_GATE", isDomain(s.DomainGate)),
 		named("OUTGOING_ALLOW", isAllowed(s.OutgoingAllow)),

@@ -105,6 +105,7 @@ func TestSettings_Malformed(t *testing.T) {
 		{"XENGINE_URL", "x", false}, {"XENGINE_TIMEOUT", "1ms", false}, {"XENGINE_BACKLOG", "48h", false}, {"XENGINE_BACKLOG", "1m", true}, {"PUBLIC_URL", "chat.example", false}, {"PUBLIC_URL", "https://chat.example/proxy/chat", true},
 		{"CORS_ORIGINS", "helm.example", false}, {"CORS_ORIGINS", "https://helm.example/", false}, {"CORS_ORIGINS", "https://Helm.example", false}, {"CORS_ORIGINS", "https://helm.example,*", false},
 		{"CORS_ORIGINS", "https://helm.example:443", false}, {"CORS_ORIGINS", "https://*.example", false}, {"CORS_ORIGINS", "https://helm.example,", false},
+		{"TRUSTED_PROXIES", "proxy.example", false}, {"TRUSTED_PROXIES", "10.0.0.0/40", false}, {"TRUSTED_PROXIES", "none,10.0.0.1", false}, {"TRUSTED_PROXIES", "none", true}, {"TRUSTED_PROXIES", "10.0.0.1,fd00::/8", true},
 		{"CORS_ORIGINS", "*", true}, {"CORS_ORIGINS", "https://helm.example,http://localhost:9000", true},
 		{"EMAIL_URL", "mail@x", false}, {"EMAIL_FROM", "nobody", false}, {"EMAIL_FROM", "Hub <hub@chat.example>", true}, {"EMAIL_QUIET", "10ms", false}, {"DM_EMAIL_AFTER", "1s", false}, {"DM_EMAIL_AFTER", "0", true},
 		{"EMAIL_HOOK_SECRET", "whsec_short", false}, {"EMAIL_HOOK_SECRET", "whsec_aG9vay1odW50ZXIyLWhvb2staHVudGVyMi1ob29rcw==", true}, {"EMAIL_REPLY_DOMAIN", "a b", false},
