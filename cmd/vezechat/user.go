@@ -35,29 +35,26 @@ func (c *userPlace) Validate() error {
 	return errors.Join(c.place.Validate(), named("DATABASE_URL", isURL(c.DatabaseURL, postgresSchemes...)))
 }
 
-// open returns the store, the user and what is known of a hub on this machine.
-func (c *userPlace) open(ctx context.Context) (*postgres.Store, vezechat.User, hubFile, error) {
+// open returns the store, and what is known of a hub on this machine.
+func (c *userPlace) open(ctx context.Context) (*postgres.Store, hubFile, error) {
 	h, err := c.readHub()
 	if err != nil {
-		return nil, vezechat.User{}, h, err
+		return nil, h, err
 	}
 	url := first(c.DatabaseURL, h.DatabaseURL)
 	if url == "" {
-		return nil, vezechat.User{}, h, errors.New("DATABASE_URL: which database?")
+		return nil, h, errors.New("DATABASE_URL: which database?")
 	}
 	store, err := postgres.Open(ctx, url, postgres.Options{})
-	if err != nil {
-		return nil, vezechat.User{}, h, named("DATABASE_URL", err)
-	}
-	q := vezechat.UserQuery{Handle: c.User}
+	return store, h, named("DATABASE_URL", err)
+}
+
+// query is who is meant.
+func (c *userPlace) query() vezechat.UserQuery {
 	if n, err := strconv.ParseInt(c.User, 10, 64); err == nil {
-		q = vezechat.UserQuery{ID: vezechat.UserID(n)}
+		return vezechat.UserQuery{ID: vezechat.UserID(n)}
 	}
-	u, err := store.User(ctx, q)
-	if err != nil {
-		store.Close()
-	}
-	return store, u, h, err
+	return vezechat.UserQuery{Handle: c.User}
 }
 
 // userExportCmd prints a user's data.
@@ -76,11 +73,15 @@ Examples:
 
 // Run is called by kong.
 func (c *userExportCmd) Run(ctx context.Context, s streams) error {
-	store, u, _, err := c.open(ctx)
+	store, _, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	u, err := store.User(ctx, c.query())
+	if err != nil {
+		return err
+	}
 	return store.ExportUser(ctx, u.ID, s.out)
 }
 
@@ -99,7 +100,8 @@ ended: who is still signed in could write on, under the number that is being era
 
 PostgreSQL, the log and the Redis stream are gone through one after the other. What
 stays is in docs/privacy.md: a row without a name, so that what others said keeps its
-order and its counts. Whoever is stopped in the middle runs it again: it goes on with
+order and its counts. Whoever is stopped in the middle runs it again, with the number
+that it says first: the handle is gone by then, and may be another's. It goes on with
 the step it was at. After it is done, running it again erases what came since.
 
 Examples:
@@ -109,11 +111,15 @@ Examples:
 
 // Run is called by kong.
 func (c *userEraseCmd) Run(ctx context.Context, s streams) error {
-	store, u, h, err := c.open(ctx)
+	store, h, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	u, err := c.find(ctx, store)
+	if err != nil {
+		return err
+	}
 	e := eraser{store: store, user: u.ID, say: func(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }}
 	if !c.Yes {
 		e.say("would erase user %d, %s; say --yes to do it", u.ID, u.Handle)
@@ -134,7 +140,24 @@ func (c *userEraseCmd) Run(ctx context.Context, s streams) error {
 	}
 	e.redis = redis.NewClient(o)
 	defer e.redis.Close()
+	e.say("erasing user %d, %s; who is stopped goes on with: vezechat user erase %d --yes", u.ID, u.Handle, u.ID)
 	return e.run(ctx)
+}
+
+// find takes no handle while an erasure is not done: it may have been that user's, and
+// be the one of somebody who is not to be erased by now.
+func (c *userEraseCmd) find(ctx context.Context, store *postgres.Store) (vezechat.User, error) {
+	q := c.query()
+	if q.ID == 0 {
+		begun, err := store.ErasuresBegun(ctx)
+		if err != nil {
+			return vezechat.User{}, err
+		}
+		if len(begun) > 0 {
+			return vezechat.User{}, fmt.Errorf("user %d is not erased yet: go on with vezechat user erase %d --yes, or name somebody else by number", begun[0], begun[0])
+		}
+	}
+	return store.User(ctx, q)
 }
 
 // eraser takes a user out of all that keeps something of them.

@@ -87,6 +87,21 @@ func (s *Store) NoteErasure(ctx context.Context, id vezechat.UserID, step string
 	return translate(err)
 }
 
+const selectErasuresBegun = `
+SELECT user_id FROM erasures WHERE step <> 'done' ORDER BY begun_at LIMIT 100`
+
+// ErasuresBegun are the users whose erasure was begun and is not done, the oldest first.
+func (s *Store) ErasuresBegun(ctx context.Context) ([]vezechat.UserID, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, selectErasuresBegun)
+	if err != nil {
+		return nil, translate(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[vezechat.UserID])
+	return list, translate(err)
+}
+
 // EraseTables erases a user from all tables, in transactions of a bounded size. It may
 // be called again when it was cut off, and changes nothing the second time. told is
 // called after each with how many rows it has looked at.
