@@ -90,6 +90,8 @@ func (f *folder) work(r rune) folded {
 	switch {
 	case r == '*':
 		return folded{kind: kindMask}
+	case r == markup:
+		return folded{kind: kindSkip}
 	case f.signs[r] != 0:
 		return one(kindSign, f.signs[r])
 	case r >= '0' && r <= '9':

@@ -1,6 +1,8 @@
 package guard
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,7 +55,7 @@ func (m *Matcher) judge(t *text, msg Message, by Author, said Said) vezechat.Jud
 	if !guarded {
 		return j
 	}
-	m.judgeWords(t, msg.Kind, rules, by.Staff, &j)
+	m.judgeText(t, msg, rules, by.Staff, &j)
 	if !by.Staff {
 		m.judgeLinks(msg.Text, rules.Links, &j)
 		m.judgeSpam(said, by, rules.Spam, &j)
@@ -62,6 +64,46 @@ func (m *Matcher) judge(t *text, msg Message, by Author, said Said) vezechat.Jud
 		j.Text = m.redact(msg, rules, by.Staff, j)
 	}
 	return j
+}
+
+// judgeText judges the words of a text that t has read, and those that are there when a
+// page shows it: what Markdown puts nothing in place of hides no word.
+func (m *Matcher) judgeText(t *text, msg Message, rules vezechat.RoomVerdicts, staff bool, j *vezechat.Judgement) {
+	m.judgeWords(t, msg.Kind, rules, staff, j)
+	shown, ok := rendered(msg.Text)
+	if !ok {
+		return
+	}
+	s := m.texts.Get().(*text)
+	defer m.texts.Put(s)
+	s.read(shown, m.base.fold)
+	var more vezechat.Judgement
+	m.judgeWords(s, msg.Kind, rules, staff, &more)
+	for _, f := range more.Findings {
+		same := func(o vezechat.Finding) bool {
+			return o.Guard == f.Guard && o.Label == f.Label && o.Severity == f.Severity
+		}
+		i := slices.IndexFunc(j.Findings, same)
+		if i < 0 {
+			add(j, f)
+			continue
+		}
+		j.Findings[i].Spans = union(j.Findings[i].Spans, f.Spans)
+	}
+}
+
+// union is all that is in one of two lists of stretches, in order.
+func union(a, b []vezechat.TextSpan) (out []vezechat.TextSpan) {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, func(x, y vezechat.TextSpan) int { return cmp.Compare(x.Start, y.Start) })
+	for _, s := range all {
+		if n := len(out); n > 0 && s.Start < out[n-1].End {
+			out[n-1].End = max(out[n-1].End, s.End)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // judgeWords adds a finding for each list that has words in a text.
@@ -129,7 +171,7 @@ func (m *Matcher) redact(msg Message, rules vezechat.RoomVerdicts, staff bool, j
 		msg.Text = stars(msg.Text, j)
 		t.read(msg.Text, m.base.fold)
 		j = vezechat.Judgement{Verdict: vezechat.VerdictAllow}
-		if m.judgeWords(t, msg.Kind, rules, staff, &j); j.Verdict.Weight() < vezechat.VerdictRedact.Weight() {
+		if m.judgeText(t, msg, rules, staff, &j); j.Verdict.Weight() < vezechat.VerdictRedact.Weight() {
 			return msg.Text
 		}
 	}

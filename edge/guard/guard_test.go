@@ -356,6 +356,39 @@ func TestMatcher_FindsInEveryDisguise(t *testing.T) {
 	})
 }
 
+// What pages leave out of a text hides no word, and makes none of what is innocent as it
+// is shown.
+func TestMatcher_FindsWhatMarkdownShows(t *testing.T) {
+	t.Parallel()
+	m := compile(t, rules())
+	for _, tt := range []struct {
+		text string
+		want string // what of it is left in a guild
+	}{
+		{"you grob**bel**", "you ********"},
+		{"you *grob*bel, you", "you *********, you"},
+		{"**grob***bel*", "*************"},
+		{"g*r*o*b*b*e*l", "*************"},
+		{"a [grob](https://x.example/y)[bel](https://x.example) here", ""},
+		{"a **[grob](https://x.example)**bel", ""},
+		{"you are **kind**", "you are **kind**"},
+		{"2*3*4 is 24", "2*3*4 is 24"},
+		{"**class**room and *as*sess", "**class**room and *as*sess"},
+		{"[a](https://x.example) and [b](c", "[a](https://x.example) and [b](c"},
+	} {
+		j := judge(m, vezechat.KindGuild, tt.text)
+		switch innocent := tt.want == tt.text; {
+		case innocent != (j.Verdict == vezechat.VerdictAllow):
+			t.Errorf("%q: %s, %q", tt.text, j.Verdict, j.Text)
+		case tt.want != "" && j.Text != tt.want && strings.Trim(j.Text, "* ,you") != "":
+			t.Errorf("%q became %q, want %q", tt.text, j.Text, tt.want)
+		}
+		if again := judge(m, vezechat.KindGuild, j.Text); again.Verdict != vezechat.VerdictAllow {
+			t.Errorf("%q became %q, in which %+v is found", tt.text, j.Text, again.Findings)
+		}
+	}
+}
+
 // Whatever innocent words stand side by side, nothing is found in them.
 func TestMatcher_InnocentSentences(t *testing.T) {
 	t.Parallel()

@@ -223,6 +223,9 @@ func (t *text) written(first, last int32) (letters []byte, ok bool) {
 	t.lower = t.lower[:0]
 	for i := first; i <= last; i++ {
 		for _, c := range []byte(t.in[t.letters[i].from:t.letters[i].to]) {
+			if c == markup {
+				continue
+			}
 			if c >= 'A' && c <= 'Z' {
 				c |= 0x20
 			}
