@@ -128,8 +128,24 @@ func readAs(words ...string) []string {
 // asRead is a word as it is read at a glance: 1, l and I are one letter, and digits
 // stand for letters.
 func asRead(s string) string {
+	s = unmarked(s)
 	s = strings.NewReplacer("4", "a", "3", "e", "1", "l", "0", "o", "5", "s", "7", "t").Replace(fold(s))
 	return strings.NewReplacer("i", "l", "1", "l").Replace(key(s))
+}
+
+// smallCapitals are letters of phonetic alphabets that are read as Latin ones, and which
+// UTS #39 does not take for them.
+var smallCapitals = strings.NewReplacer("ᴀ", "a", "ʙ", "b", "ᴄ", "c", "ᴅ", "d", "ᴇ", "e", "ꜰ", "f", "ɢ", "g", "ʜ", "h", "ɪ", "i", "ᴋ", "k",
+	"ʟ", "l", "ᴍ", "m", "ɴ", "n", "ᴏ", "o", "ᴘ", "p", "ꞯ", "q", "ʀ", "r", "ꜱ", "s", "ᴛ", "t", "ᴜ", "u", "ᴠ", "v", "ᴡ", "w", "ʏ", "y", "ᴢ", "z")
+
+// unmarked is a word without accents: at a glance they are none.
+func unmarked(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, smallCapitals.Replace(norm.NFKD.String(s)))
 }
 
 // Official reports whether a handle reads as if its bearer spoke for the hub, however

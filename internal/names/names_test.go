@@ -119,6 +119,11 @@ func TestOfficial(t *testing.T) {
 		{"Suppоrt24", true}, // Cyrillic о
 		{"system", true},
 		{"mod", true},
+		{"admïn", true}, // accents
+		{"Ádmin", true},
+		{"ᴀᴅᴍɪɴ", true}, // small capitals
+		{"ꜱᴛᴀꜰꜰ", true},
+		{"pílot", false},
 		{"pilot", false},
 		{"modest", false},
 		{"modem", false},
