@@ -69,6 +69,10 @@ func (e *Edge) invite(c *fiber.Ctx, s Session) error {
 	if err != nil {
 		return err
 	}
+	if wantsPage(c) {
+		e.setFlash(c, flash{Done: out.Handle + " is invited."})
+		return redirect(c, "/rooms/"+r.RoomID.String())
+	}
 	return c.Status(http.StatusCreated).JSON(out)
 }
 
@@ -114,6 +118,12 @@ func (e *Edge) listBlocks(c *fiber.Ctx, s Session) error {
 	return listed(c, "blocks", list)
 }
 
+// blockWords tell somebody what came of a button.
+var blockWords = map[bool]string{
+	false: "You block them: you see nothing of theirs, and they cannot write to you alone or bring you into rooms.",
+	true:  "You do not block them any more.",
+}
+
 func (e *Edge) putBlock(off bool) handler {
 	return func(c *fiber.Ctx, s Session) error {
 		id, err := vezechat.ParseUserID(c.Params("user"))
@@ -126,6 +136,9 @@ func (e *Edge) putBlock(off bool) handler {
 		r := vezechat.PutBlock{Caller: s.Caller, UserID: id, Off: off, Trace: TraceOf(c)}
 		if err := e.cfg.Contacts.PutBlock(c.UserContext(), r); err != nil {
 			return err
+		}
+		if c.Locals(localForm) != nil {
+			e.setFlash(c, flash{Done: blockWords[off]})
 		}
 		return c.SendStatus(http.StatusNoContent)
 	}

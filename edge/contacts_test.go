@@ -155,3 +155,37 @@ func TestContacts_Blocks(t *testing.T) {
 	d.must(204, "DELETE", fmt.Sprintf("/users/me/blocks/%d", anns), d.as(bob), "")
 	d.must(201, "POST", messages, d.as(ann), `{"text":"friends"}`)
 }
+
+// A room's page invites and blocks by plain forms.
+func TestContacts_Forms(t *testing.T) {
+	t.Parallel()
+	d := newDeskWorld(t)
+	bobs := d.user(bob)
+	at := fmt.Sprintf("/rooms/%d", d.must(201, "POST", "/rooms", d.as(ann), fmt.Sprintf(`{"name":"Guild","kind":"guild","members":[%d]}`, bobs)).id(t))
+	d.user(eve)
+	page := with(d.as(ann), "Accept", "text/html", "Content-Type", formType, "Referer", "http://example.com"+at)
+	block := fmt.Sprintf("/users/me/blocks/%d?_method=", bobs)
+	before := d.must(200, "GET", at, page, "").body
+	if !strings.Contains(before, `formaction="`+at+`/invitations"`) || !strings.Contains(before, block+"PUT") {
+		t.Fatal("the page does not offer to invite and to block")
+	}
+	if a := d.must(303, "POST", at+"/invitations", page, form("handle", eve)); a.header.Get("Location") != at {
+		t.Errorf("after inviting: %v", a.header)
+	}
+	if a := d.must(200, "GET", "/users/me/invitations", d.as(eve), ""); !strings.Contains(a.body, `"room":"Guild"`) {
+		t.Errorf("the invited sees %s", a.body)
+	}
+	if a := d.must(303, "POST", at+"/invitations", page, form("handle", "nobody-such")); a.header.Get("Location") != at {
+		t.Errorf("of nobody: %v", a.header)
+	}
+	if a := d.must(303, "POST", block+"PUT", page, "x=1"); a.header.Get("Location") != at {
+		t.Errorf("after blocking: %v", a.header)
+	}
+	if p := d.must(200, "GET", at, page, "").body; !strings.Contains(p, block+"DELETE") || strings.Contains(p, block+"PUT") {
+		t.Error("the page does not offer to unblock")
+	}
+	d.must(303, "POST", block+"DELETE", page, "x=1")
+	if a := d.must(200, "GET", "/users/me/blocks", d.as(ann), ""); a.body != `{"blocks":[]}` {
+		t.Errorf("her list: %s", a.body)
+	}
+}

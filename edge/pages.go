@@ -140,6 +140,7 @@ func (e *Edge) rights(c vezechat.Caller, acc vezechat.Access) templates.Rights {
 		r.Invite = c.Scopes.Has(vezechat.ScopeChatWrite) && acc.May(c, vezechat.ActionInvite, now) == nil
 		r.Staff = c.Staff()
 	}
+	r.Block = e.cfg.Contacts != nil && !c.IsGuest() && c.Scopes.Has(vezechat.ScopeChatWrite)
 	if post != nil {
 		r.Reason = vezechat.AsError(post).Message
 	}

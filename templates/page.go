@@ -196,6 +196,7 @@ type pageData struct {
 	Above   int               `json:"above,omitempty"` // members whose role ranks below may be removed
 	MaxText int               `json:"max_text,omitempty"`
 	Members []personData      `json:"members,omitempty"`
+	Block   bool              `json:"block,omitempty"` // others may be blocked
 	Blocked []vezechat.UserID `json:"blocked,omitempty"`
 
 	// Of the pages of tickets.

@@ -43,7 +43,8 @@ type Rights struct {
 	Amend  bool   // delete others' messages
 	Join   bool   // become a member
 	Leave  bool   // stop being one
-	Invite bool   // add members, and remove those below them
+	Invite bool   // add members or invite them, and remove those below them
+	Block  bool   // keep a list of people whose messages one does not see
 	Hooks  bool   // make hooks
 	Staff  bool   // everyone in the room is below them
 	Reason string // why they may not post, for them to read
@@ -120,6 +121,8 @@ type memberView struct {
 	vezechat.Member
 	Here    bool
 	Below   bool // the viewer may remove them
+	Other   bool // the viewer may block them, or no longer
+	Blocked bool // the viewer does
 	Hue     int
 	Initial string
 }
@@ -147,7 +150,11 @@ func (p *Pages) roomView(d RoomPage) (roomView, error) {
 		if here {
 			v.Online++
 		}
-		v.Roster = append(v.Roster, memberView{Member: m, Here: here, Below: m.UserID != d.Me.UserID && m.Role.Rank() < d.above(), Hue: hue(m.UserID), Initial: initial(m.Handle)})
+		other := m.UserID != d.Me.UserID
+		v.Roster = append(v.Roster, memberView{
+			Member: m, Here: here, Below: other && m.Role.Rank() < d.above(), Other: other && d.Rights.Block, Blocked: slices.Contains(d.Blocked, m.UserID),
+			Hue: hue(m.UserID), Initial: initial(m.Handle),
+		})
 	}
 	slices.SortStableFunc(v.Roster, func(a, b memberView) int { return boolInt(b.Here) - boolInt(a.Here) })
 	v.Data = d.data()
@@ -214,7 +221,7 @@ func (r RoomPage) data() pageData {
 	d := pageData{
 		Base: r.Base, Me: int64(r.Me.UserID), Handle: r.Me.Handle, Epoch: r.Epoch, Room: int64(r.Room.ID),
 		Head: uint64(r.Head), Read: uint64(r.ReadUpto), More: r.More, Live: r.Before == 0 && r.SignedIn(),
-		Amend: r.Rights.Amend, Post: r.Rights.Post, MaxText: vezechat.MaxText, Above: r.above(), Blocked: r.Blocked,
+		Amend: r.Rights.Amend, Post: r.Rights.Post, MaxText: vezechat.MaxText, Above: r.above(), Block: r.Rights.Block, Blocked: r.Blocked,
 	}
 	for _, m := range r.Members {
 		d.Members = append(d.Members, personData{ID: int64(m.UserID), Handle: m.Handle, Role: string(m.Role)})

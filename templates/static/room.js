@@ -186,10 +186,12 @@ function member(e) {
 }
 
 const rank = { member: 1, moderator: 2, owner: 3 };
-const remover = (m) => el("form", { method: "post", action: `${page.base}/rooms/${page.room}/members/${m.id}/remove` },
+const button = (m, word, path) => el("form", { method: "post", action: page.base + path },
   el("input", { type: "hidden", name: "_csrf", value: $('meta[name="csrf"]').content }),
-  el("button", { className: "quiet", ariaLabel: "Remove " + m.handle }, "Remove"));
+  el("button", { className: "quiet", ariaLabel: `${word} ${m.handle}` }, word));
+const blocker = (m, off = page.blocked?.includes(m.id)) => button(m, off ? "Unblock" : "Block", `/users/me/blocks/${m.id}?_method=${off ? "DELETE" : "PUT"}`);
 $("#people").addEventListener("submit", async (e) => {
+  if (e.submitter.textContent !== "Remove") return;
   e.preventDefault();
   if (await sure(e.submitter.ariaLabel + "?", "They can be added again.", "Remove")) e.target.submit();
 });
@@ -202,7 +204,7 @@ function roster(count = here.size) {
     const on = here.has(m.id), staff = m.role && m.role !== "member";
     return el("li", { className: on ? "here" : "" }, avatar(m.id, m.handle), el("span", {}, m.handle),
       ...(staff ? [el("small", {}, m.role)] : []), ...(on ? [el("span", { className: "sr" }, " online")] : []),
-      ...(m.id !== page.me && page.above > rank[m.role] ? [remover(m)] : []));
+      ...(m.id === page.me ? [] : [page.block && blocker(m), page.above > rank[m.role] && button(m, "Remove", `/rooms/${page.room}/members/${m.id}/remove`)]).filter(Boolean));
   }));
 }
 
