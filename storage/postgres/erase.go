@@ -260,6 +260,12 @@ const eraseMessagesOf = `
 UPDATE messages SET text = '', handle = $2, nonce = NULL, deleted_at = coalesce(deleted_at, $3)
 WHERE user_id = $1 AND (room_id, message_id) > ($4, $5) AND (room_id, message_id) <= ($6, $7) AND (text <> '' OR handle <> $2 OR nonce IS NOT NULL OR deleted_at IS NULL)`
 
+// Why a moderator hid or restored a message may say of its author what the message did.
+const eraseReasonsOf = `
+UPDATE message_decisions d SET reason = '' FROM messages m
+WHERE m.room_id = d.room_id AND m.message_id = d.message_id AND m.user_id = $1 AND d.reason <> ''
+  AND (d.room_id, d.message_id) > ($2, $3) AND (d.room_id, d.message_id) <= ($4, $5)`
+
 // spot is a row of a table that is walked by room and sequence.
 type spot struct {
 	room vezechat.RoomID
@@ -293,6 +299,9 @@ func (s *Store) eraseMessages(ctx context.Context, id vezechat.UserID, told func
 				if err := emit(ctx, tx, fresh, vezechat.Trace{}); err != nil {
 					return err
 				}
+			}
+			if _, err := tx.Exec(ctx, eraseReasonsOf, id, at.room, at.seq, last.room, last.seq); err != nil {
+				return err
 			}
 			_, err = tx.Exec(ctx, eraseMessagesOf, id, vezechat.ErasedHandle(id), s.now(), at.room, at.seq, last.room, last.seq)
 			return err

@@ -156,6 +156,12 @@ func TestErase_LeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.echo()
+	const reasons = `SELECT count(*) FROM message_decisions WHERE reason <> ''`
+	first := vezechat.MessageID(w.count(`SELECT min(message_id) FROM messages WHERE room_id = $1`, room)) //nolint:gosec // a place in the log
+	if _, err := w.Act(t.Context(), vezechat.ModAct{Caller: w.boss, Kind: vezechat.ModHide, RoomID: room, MessageID: first, Reason: "says where he lives"}); err != nil || w.count(reasons) != 1 {
+		t.Fatalf("hidden: %v, %d reasons", err, w.count(reasons))
+	}
+	w.echo()
 	before := w.count(`SELECT count(*) FROM messages WHERE room_id = $1`, room)
 	events := w.count(`SELECT count(*) FROM events WHERE room_id = $1`, room)
 	if !strings.Contains(w.everything(), private) {
@@ -170,6 +176,9 @@ func TestErase_LeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.echo()
+	}
+	if n := w.count(reasons); n != 0 {
+		t.Errorf("%d reasons of moderators are left", n)
 	}
 	all := w.everything()
 	for _, gone := range []string{private, "Elm Street", w.ann.Handle + `"`, w.ann.Handle + ",", "key-of-ann"} {
