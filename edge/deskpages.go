@@ -83,6 +83,7 @@ func (e *Edge) inboxPage(c *fiber.Ctx, s Session) error {
 	d := templates.InboxPage{
 		Page: e.pageOf(c, s, f), View: q.View, Filter: q.TicketFilter, Order: q.Order, Status: strings.Join(asked["status"], ","), Asked: asked,
 		Clocks: map[vezechat.TicketID]vezechat.Clock{},
+		Typed:  templates.TypedTicket{Subject: f.Fields["subject"], Requester: f.Fields["requester_id"], Body: f.Fields["body"], Queue: f.Fields["queue"]},
 	}
 	var found vezechat.TicketPage
 	err = together(c.UserContext(),

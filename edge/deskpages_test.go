@@ -124,6 +124,29 @@ func (d *deskWorld) expire(id int) {
 	})
 }
 
+// What was typed is there again when a form is refused: in the form, or to be copied when
+// it is too long for that.
+func TestPages_RefusedFormsLoseNothing(t *testing.T) {
+	t.Parallel()
+	d := newDeskWorld(t)
+	staff := d.staff()
+	a := d.sends("/tickets", staff, "subject=Call&requester_id=%40nosuch&body=They+said+much&queue=")
+	cookie, _, _ := strings.Cut(a.header.Get("Set-Cookie"), ";")
+	page := d.page("/inbox", with(staff, "Cookie", cookie))
+	for _, want := range []string{`id="new-ticket" open`, `value="Call"`, `value="@nosuch"`, ">They said much</textarea>"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the form of a new ticket has no %q", want)
+		}
+	}
+	long := strings.Repeat("zwölf Boxkämpfer ", 200)
+	a = d.must(400, "POST", "/tickets", with(d.as(ann), "Accept", "text/html", "Content-Type", formType, "Referer", "http://example.com/tickets"), form("subject", "Long", "queue", "nowhere", "body", long))
+	for _, want := range []string{long, "there is none of that name", `href="/tickets">Back to the form`} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("a long text is refused without %q", want)
+		}
+	}
+}
+
 // A time that is past is said to be, and stays in the form; so does a list of statuses.
 // The button behind the list closes as spam, whatever the list says.
 func TestPages_Forms(t *testing.T) {

@@ -192,6 +192,7 @@ func retryAfter(c *fiber.Ctx, err *vezechat.Error) {
 
 func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 	get := c.Method() == fiber.MethodGet || c.Method() == fiber.MethodHead
+	typed := "" // what the page must show, as it is too long to be in its form again
 	switch {
 	case st == http.StatusUnauthorized && c.Cookies(cookieGuest) != "" && c.Cookies(cookieSession) == "":
 		return redirect(c, "/support") // a guest whose time is over has no account to sign in with
@@ -199,12 +200,20 @@ func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 		return redirect(c, "/auth/signin?next="+url.QueryEscape(here(c)))
 	case st == http.StatusUnauthorized:
 		if _, err := e.params(c); err == nil { // what was typed is there again after signing in
-			e.setFlash(c, flash{Notice: "Your session had ended. Please send it again.", Fields: drafts(c)})
+			var kept map[string]string
+			if kept, typed = drafts(c); typed == "" {
+				e.setFlash(c, flash{Notice: "Your session had ended. Please send it again.", Fields: kept})
+			}
 		}
-		return redirect(c, "/auth/signin?next="+url.QueryEscape(back(c)))
+		if typed == "" {
+			return redirect(c, "/auth/signin?next="+url.QueryEscape(back(c)))
+		}
 	case !get && st != http.StatusMethodNotAllowed:
-		e.setFlash(c, flash{Notice: err.Message, Fields: drafts(c)})
-		return redirect(c, back(c))
+		var kept map[string]string
+		if kept, typed = drafts(c); typed == "" {
+			e.setFlash(c, flash{Notice: err.Message, Fields: kept})
+			return redirect(c, back(c))
+		}
 	}
 	retryAfter(c, err)
 	sess, _ := e.Identify(c) // nobody, when there is no telling
@@ -212,6 +221,7 @@ func (e *Edge) failPage(c *fiber.Ctx, st int, err *vezechat.Error) error {
 	return e.page(c, st, func(w *bytes.Buffer) error {
 		return e.cfg.Pages.Error(w, templates.ErrorPage{
 			Page: e.pageOf(c, sess, flash{}), Status: st, Code: err.Code, Message: err.Message, RequestID: id, RetryAfter: err.RetryAfter,
+			Typed: typed, Back: prefix(c) + back(c),
 		})
 	})
 }
@@ -291,24 +301,30 @@ const (
 	maxDraft     = 1800 // bytes: the sealed cookie must stay below 4 KiB
 )
 
-// drafts keeps what was typed, so that a refused form need not be typed again.
-func drafts(c *fiber.Ctx) map[string]string {
+// drafts keeps what was typed, so that a refused form need not be typed again. What is
+// too long to be kept is long.
+func drafts(c *fiber.Ctx) (kept map[string]string, long string) {
 	p, ok := c.Locals(localParams).(*params)
 	if !ok {
-		return nil
+		return nil, ""
 	}
-	out, left := map[string]string{}, maxDraft
-	for _, name := range [...]string{"text", "name", "to", "handle", "subject", "body", "email", "move", "wake_at"} {
-		if vs := p.text[name]; len(vs) > 0 && vs[0] != "" && len(vs[0]) <= left {
-			out[name] = vs[0]
+	kept = map[string]string{}
+	left := maxDraft
+	for _, name := range [...]string{"name", "to", "handle", "requester_id", "queue", "subject", "email", "move", "wake_at", "text", "body"} {
+		switch vs := p.text[name]; {
+		case len(vs) == 0 || vs[0] == "":
+		case len(vs[0]) <= left:
+			kept[name] = vs[0]
 			left -= len(vs[0])
+		case len(vs[0]) > len(long):
+			long = vs[0]
 		}
 	}
 	if strings.HasSuffix(c.Route().Path, "/notes") { // what is for the staff must not stand in the box for the requester
-		out["note"] = out["text"]
-		delete(out, "text")
+		kept["note"] = kept["text"]
+		delete(kept, "text")
 	}
-	return out
+	return kept, long
 }
 
 func (e *Edge) setFlash(c *fiber.Ctx, f flash) {

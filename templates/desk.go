@@ -30,7 +30,11 @@ type InboxPage struct {
 	Self    *vezechat.Agent // nil: the viewer is no agent, and is offered nothing
 	Offers  []vezechat.Offer
 	Board   vezechat.Board
+	Typed   TypedTicket // into the form that failed
 }
+
+// TypedTicket is what was typed to make a ticket for somebody.
+type TypedTicket struct{ Subject, Requester, Body, Queue string }
 
 // Rail is what a page of the desk says of the viewer themselves.
 type Rail struct {

@@ -110,6 +110,8 @@ type ErrorPage struct {
 	Message    string        // for the person who asked
 	RequestID  string        // for the operator they may write to
 	RetryAfter time.Duration
+	Typed      string // what was typed into the form that failed; "": it is in the form again
+	Back       string // the address of that form's page
 }
 
 // Title is the headline for the status.
