@@ -147,6 +147,21 @@ func TestPages_RefusedFormsLoseNothing(t *testing.T) {
 	}
 }
 
+// Who rates sees that it has arrived, and so does the desk in the ticket.
+func TestPages_Rating(t *testing.T) {
+	t.Parallel()
+	d := newDeskWorld(t)
+	at := d.ticket("Rated")
+	d.must(200, "POST", at+"/transition", d.staff(), `{"move":"solve"}`)
+	d.sends(at+"/rate", d.as(ann), "score=4&comment=Quick")
+	if page := d.page(at, d.as(ann)); !strings.Contains(page, "You rated this 4 of 5") {
+		t.Error("who rates does not see that it has arrived")
+	}
+	if page := d.page(at, d.staff()); !strings.Contains(page, "<b>4 of 5</b>") || !strings.Contains(page, "<br>Quick") {
+		t.Error("the desk does not see the rating")
+	}
+}
+
 // A time that is past is said to be, and stays in the form; so does a list of statuses.
 // The button behind the list closes as spam, whatever the list says.
 func TestPages_Forms(t *testing.T) {
