@@ -15,7 +15,8 @@ import (
 )
 
 // TestShots_EveryPage writes pictures of all pages to the folder VEZE_SHOTS, to
-// be looked at; without it only checks that no page scrolls sideways.
+// be looked at; without it only checks that no page scrolls sideways or
+// begins at the edge.
 //
 //nolint:paralleltest // one after the other
 func TestShots_EveryPage(t *testing.T) {
@@ -50,6 +51,9 @@ func TestShots_EveryPage(t *testing.T) {
 			{"tickets", "/proxy/chat/desk/tickets", ""},
 			{"support", "/proxy/chat/desk/support", ""},
 			{"keys", "/proxy/chat/desk/keys", ""},
+			{"hooks", "/proxy/chat/desk/hooks", ""},
+			{"emails", "/proxy/chat/desk/emails", ""},
+			{"unsubscribe", "/proxy/chat/desk/unsubscribe", ""},
 		} {
 			t.Run(p.name+"-"+v.name, func(t *testing.T) {
 				ctx := tab(t, h.Server, p.path, size(v.w, v.h))
@@ -58,6 +62,9 @@ func TestShots_EveryPage(t *testing.T) {
 				}
 				if over := eval[int64](t, ctx, `document.documentElement.scrollWidth`) - v.w; over > 0 {
 					t.Errorf("the page is %d px too wide", over)
+				}
+				if left := eval[float64](t, ctx, `document.querySelector("h1").getBoundingClientRect().left`); left < 8 {
+					t.Errorf("the heading is %v px from the edge", left)
 				}
 				dir := os.Getenv("VEZE_SHOTS")
 				if dir == "" {
