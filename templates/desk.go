@@ -71,6 +71,7 @@ type inboxView struct {
 	Rail    Rail
 	Rows    []Row
 	Boards  []boardRow
+	People  []string // "2 online": agents by state
 	Free    int
 	Waiting int // in all queues
 	Besides []askedView
@@ -112,7 +113,18 @@ func (p *Pages) Inbox(w io.Writer, d InboxPage) error {
 		}
 	}
 	v.Free = max(0, d.Board.Capacity-d.Board.Used)
+	v.People = peopleOf(d.Board.Agents)
 	return p.write(w, "inbox", v)
+}
+
+// peopleOf counts agents by state, those first who take tickets.
+func peopleOf(agents map[vezechat.AgentStatus]int) (list []string) {
+	for _, s := range [...]vezechat.AgentStatus{vezechat.AgentOnline, vezechat.AgentWrapUp, vezechat.AgentBusy, vezechat.AgentAway, vezechat.AgentNotResponding, vezechat.AgentOffline} {
+		if n := agents[s]; n > 0 {
+			list = append(list, strconv.Itoa(n)+" "+agentStatus(s))
+		}
+	}
+	return list
 }
 
 func railOf(page Page, self *vezechat.Agent, offers []vezechat.Offer, now time.Time) Rail {
@@ -314,6 +326,7 @@ func (p *Pages) Ticket(w io.Writer, d TicketPage) error {
 			v.Dues = append(v.Dues, dueOf(c, now))
 		}
 	}
+	slices.SortStableFunc(v.Dues, sooner)
 	for _, c := range slices.Backward(d.History) {
 		v.Changes = append(v.Changes, d.change(c))
 	}

@@ -3,6 +3,7 @@ package templates
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,29 @@ func TestTicketPage_IsAsHighAsTheWindow(t *testing.T) {
 	}
 	if n := eval[int](t, ctx, `document.querySelector("#work").scrollHeight`); n <= 900 {
 		t.Errorf("the column is %d px high: this test shows nothing", n)
+	}
+}
+
+// What somebody goes on to say has its time beside it, and "team" once: neither lies over
+// the text or beyond the edge.
+func TestTicketPage_GoesOn(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, func(h *hub, w http.ResponseWriter, _ *http.Request) {
+		d := newSampleDesk("text").ticket
+		last := d.Public.Messages[len(d.Public.Messages)-1]
+		last.ID++
+		d.Public.Messages = append(d.Public.Messages, last)
+		if err := h.pages.Ticket(w, d); err != nil {
+			h.t.Error(err)
+		}
+	})
+	ctx := tab(t, h.Server, "/proxy/chat/tickets/88", size(1280, 900))
+	until(t, ctx, `/M/.test(document.querySelector("#m13 .at time").textContent)`) // 12 hours, as times.js writes them
+	if n := eval[int](t, ctx, `document.querySelectorAll("#m12 .team, #m13 .team").length - [...document.querySelectorAll("#m12 .team, #m13 .team")].filter((x) => x.offsetParent).length`); n != 1 {
+		t.Errorf("%d of two messages do not say team", n)
+	}
+	if over := eval[float64](t, ctx, `document.querySelector("#m13 .at time").getBoundingClientRect().right - document.querySelector("#m13 .text").getBoundingClientRect().left`); over > 0 {
+		t.Errorf("the time lies %v px over the text", over)
 	}
 }
 
@@ -123,6 +147,59 @@ func TestTicketPage_ClocksAndOffers(t *testing.T) {
 		}
 	}), `next reply cancelled, was late`, `!pickup cancelled`, `<b>A clock took its assignee away</b> by the hub: next reply is late`, `assignee: @eve → none`,
 		`first reply has used 80 % of its time`, `<b>Offered to @eve</b> by the hub`, `<b>Offer to @eve expired</b>`)
+}
+
+// inboxHTML is the inbox.
+func inboxHTML(t *testing.T, change func(*InboxPage)) string {
+	t.Helper()
+	d := newSampleDesk("text").inbox
+	change(&d)
+	var b strings.Builder
+	if err := newPages(t).Inbox(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What is due next is named first, and what is not due any more last.
+func TestTicketPage_DueNextFirst(t *testing.T) {
+	t.Parallel()
+	html := ticketHTML(t, func(d *TicketPage) {
+		d.Clocks = []vezechat.Clock{
+			{Metric: vezechat.MetricPickup, State: vezechat.ClockMet, Target: time.Minute},
+			{Metric: vezechat.MetricResolution, State: vezechat.ClockRunning, Target: time.Hour, DueAt: sampleNow.Add(time.Hour)},
+			{Metric: vezechat.MetricNextReply, State: vezechat.ClockRunning, Target: time.Hour, DueAt: sampleNow.Add(time.Minute)},
+		}
+	})
+	_, clocks, _ := strings.Cut(html, "<h2>Clocks</h2>")
+	at := []int{strings.Index(clocks, "next reply"), strings.Index(clocks, "resolution"), strings.Index(clocks, "pickup met")}
+	if at[0] < 0 || !slices.IsSorted(at) {
+		t.Errorf("next reply, resolution and pickup are at %v", at)
+	}
+}
+
+// Who let offers pass is told so, and how they are asked again.
+func TestInbox_NotRespondingSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	for status, told := range map[vezechat.AgentStatus]bool{vezechat.AgentNotResponding: true, vezechat.AgentOnline: false, vezechat.AgentOffline: false} {
+		want := "!let two offers pass"
+		if told {
+			want = want[1:]
+		}
+		says(t, inboxHTML(t, func(d *InboxPage) {
+			self := *d.Self
+			self.Status = status
+			d.Self = &self
+		}), want)
+	}
+}
+
+// The desk at a glance begins with those who take tickets.
+func TestInbox_OnlineFirst(t *testing.T) {
+	t.Parallel()
+	says(t, inboxHTML(t, func(d *InboxPage) {
+		d.Board.Agents = map[vezechat.AgentStatus]int{vezechat.AgentNotResponding: 1, vezechat.AgentOffline: 3, vezechat.AgentOnline: 2, vezechat.AgentWrapUp: 1}
+	}), `2 online · 1 finishing · 1 not responding · 3 offline · `)
 }
 
 // A date that was refused stays in its field.

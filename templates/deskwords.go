@@ -66,6 +66,14 @@ func dueOf(c vezechat.Clock, now time.Time) Due {
 	return d
 }
 
+// sooner orders what is due by its time, and before what is not.
+func sooner(a, b Due) int {
+	if a.At.IsZero() != b.At.IsZero() {
+		return b.At.Compare(a.At)
+	}
+	return a.At.Compare(b.At)
+}
+
 // dueIn says how far a time is away, as desk.js does.
 func dueIn(t, now time.Time) string {
 	if t.IsZero() {
