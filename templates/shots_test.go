@@ -66,6 +66,9 @@ func TestShots_EveryPage(t *testing.T) {
 				if left := eval[float64](t, ctx, `document.querySelector("h1").getBoundingClientRect().left`); left < 8 {
 					t.Errorf("the heading is %v px from the edge", left)
 				}
+				if near := eval[int](t, ctx, `[...document.querySelectorAll(".card > .what")].filter((x) => x.getBoundingClientRect().left - x.parentElement.getBoundingClientRect().left < 8 || x.clientWidth < 200).length`); near > 0 {
+					t.Errorf("%d cards have no margin, or no room for what they say", near)
+				}
 				dir := os.Getenv("VEZE_SHOTS")
 				if dir == "" {
 					return
