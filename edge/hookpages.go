@@ -43,6 +43,7 @@ func (e *Edge) hooksPage(c *fiber.Ctx, s Session, st int, room vezechat.RoomID, 
 	if d.MadeName == "" {
 		f = e.takeFlash(c)
 	}
+	d.Name, d.URL, d.Chosen = f.Fields["name"], f.Fields["url"], f.Fields["events"]
 	d.Page, d.Types, d.Nonce = e.pageOf(c, s, f), vezechat.HookEvents(), rand.Text()
 	return e.page(c, st, func(w *bytes.Buffer) error { return e.cfg.Pages.Hooks(w, d) })
 }

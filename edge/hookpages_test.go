@@ -51,4 +51,12 @@ func TestHookPages_MakeAndEnd(t *testing.T) {
 	if a := d.must(200, "GET", "/admin/hooks", admin, ""); !strings.Contains(a.body, "https://example.com/all") {
 		t.Errorf("%s", a.body)
 	}
+	refused := d.must(303, "POST", "/admin/hooks", with(admin, "Referer", "http://example.com/admin/hooks"), form("name", "Inside", "url", "ftp://example.com/x", "events", "room.archived", "events", "room.created", "events", "room.gone"))
+	cookie, _, _ := strings.Cut(refused.header.Get("Set-Cookie"), ";")
+	page := d.must(200, "GET", "/admin/hooks", with(admin, "Cookie", cookie), "").body
+	for _, want := range []string{`role="alert"`, `value="Inside"`, `value="ftp://example.com/x"`, `value="room.archived" checked`, `value="room.created" checked`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("a refused form comes back without %q", want)
+		}
+	}
 }

@@ -310,14 +310,21 @@ func drafts(c *fiber.Ctx) (kept map[string]string, long string) {
 	}
 	kept = map[string]string{}
 	left := maxDraft
-	for _, name := range [...]string{"name", "to", "handle", "requester_id", "queue", "subject", "email", "move", "wake_at", "text", "body"} {
-		switch vs := p.text[name]; {
-		case len(vs) == 0 || vs[0] == "":
-		case len(vs[0]) <= left:
-			kept[name] = vs[0]
-			left -= len(vs[0])
-		case len(vs[0]) > len(long):
-			long = vs[0]
+	for _, name := range [...]string{"name", "to", "handle", "requester_id", "queue", "subject", "email", "move", "wake_at", "url", "events", "text", "body"} {
+		v := ""
+		if vs := p.text[name]; len(vs) > 0 {
+			v = vs[0]
+			if name == "events" { // as many as were chosen
+				v = strings.Join(vs, ",")
+			}
+		}
+		switch {
+		case v == "":
+		case len(v) <= left:
+			kept[name] = v
+			left -= len(v)
+		case len(v) > len(long):
+			long = v
 		}
 	}
 	if strings.HasSuffix(c.Route().Path, "/notes") { // what is for the staff must not stand in the box for the requester

@@ -2,6 +2,8 @@ package templates
 
 import (
 	"io"
+	"slices"
+	"strings"
 
 	"vezeuniqverse.com/vezechat"
 )
@@ -15,6 +17,9 @@ type HooksPage struct {
 	Outgoing []vezechat.OutgoingHook
 	Types    []vezechat.EventType // that hooks are told of
 	Nonce    string               // of the forms: sending one twice makes one hook
+
+	Name, URL string // what was typed into the form that failed; with a URL that of an outgoing hook
+	Chosen    string // and its events, with commas
 
 	MadeName string // of the hook that was just made or given another secret
 	Address  string // shown once
@@ -38,6 +43,11 @@ func (d HooksPage) ToOutgoing() string {
 		return d.At()
 	}
 	return d.At() + "/outgoing"
+}
+
+// Has reports whether the form that failed asked for events of type t.
+func (d HooksPage) Has(t vezechat.EventType) bool {
+	return slices.Contains(strings.Split(d.Chosen, ","), string(t))
 }
 
 // Hooks writes the page of hooks.
