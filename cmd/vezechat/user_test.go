@@ -162,12 +162,12 @@ func (w *wholeHub) killAt(table, when string, args ...string) {
 	w.exec(gate)
 	w.exec(`CREATE TRIGGER gate BEFORE UPDATE ON ` + table + ` FOR EACH ROW WHEN (` + when + `) EXECUTE FUNCTION gate()`)
 	w.exec(`SELECT pg_advisory_lock(4711)`)
-	c, out := w.command(args...)
+	c, _ := w.command(args...)
 	if err := c.Start(); err != nil {
 		w.t.Fatal(err)
 	}
 	const waits = `SELECT coalesce(max(pid), 0) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted`
-	w.until("it comes to "+when+": "+out.String(), func() bool { return w.count(waits) > 0 })
+	w.until("it comes to "+when, func() bool { return w.count(waits) > 0 })
 	pid := w.count(waits)
 	if err := c.Process.Kill(); err != nil {
 		w.t.Fatal(err)
