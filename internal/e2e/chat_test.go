@@ -292,7 +292,7 @@ func TestChat_RoomsPage(t *testing.T) {
 	a.act(`document.querySelector("#roster").open = true`)
 	// The script has drawn the list for the last time: what is clicked stays where it is.
 	a.until(`[...document.querySelectorAll("#people li")].some((x) => x.textContent.includes(%q) && (x.matches(".here") || x.querySelector(".here")))`, "@"+bob)
-	a.do(chromedp.Click(chromedp.CSS("#people button")))
+	a.do(chromedp.Click(chromedp.CSS(`#people form[action$="/remove"] button`)))
 	a.follow(chromedp.Click(chromedp.CSS("#sure .danger")))
 	b.until(`location.pathname === "/rooms" && document.querySelector(".notice")?.textContent.includes("not in that room any more")`)
 	a.until(`![...document.querySelectorAll("#people li")].some((x) => x.textContent.includes(%q))`, "@"+bob)
