@@ -15,7 +15,7 @@ const routingConns = 8
 func (h *hub) routingPart() part {
 	return part{"routing", func(ctx context.Context, ready func()) error {
 		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{
-			MaxConns: routingConns, DomainGate: h.DomainGate, Log: h.log, InLog: h.bus.Has, Wake: h.bus.Wake,
+			MaxConns: routingConns, DomainGate: h.DomainGate, Log: h.log, InLog: h.bus.Has, LogEnd: h.logEnd, Wake: h.bus.Wake,
 		})
 		if err != nil {
 			return named("DATABASE_URL", err)

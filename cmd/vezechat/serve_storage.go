@@ -26,7 +26,7 @@ func (h *hub) storagePart() part {
 		if err := h.patiently(ctx, "migrate", func(ctx context.Context) error { return migrate(ctx, h.DatabaseURL) }); err != nil {
 			return err
 		}
-		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.Has, Wake: h.bus.Wake, Notify: h.bus.Notice})
+		store, err := postgres.Open(ctx, h.DatabaseURL, postgres.Options{DomainGate: h.DomainGate, Log: h.log, Registerer: h.reg, InLog: h.bus.Has, LogEnd: h.logEnd, Wake: h.bus.Wake, Notify: h.bus.Notice})
 		if err != nil {
 			return err
 		}
@@ -49,6 +49,12 @@ func (h *hub) storagePart() part {
 		})
 		return role.Run(ctx, ready)
 	}}
+}
+
+// logEnd returns the last place of the log.
+func (h *hub) logEnd(ctx context.Context) (vezechat.Seq, error) {
+	st, err := h.bus.State(ctx)
+	return st.Last, err
 }
 
 // patiently does what a start needs of PostgreSQL, again and again while that is

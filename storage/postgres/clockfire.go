@@ -50,18 +50,18 @@ SELECT ticket_id FROM (SELECT ticket_id, fire_at FROM sla_clocks WHERE fire_at <
 // at once.
 func (s *Store) FireClocks(ctx context.Context, limit int) (late []time.Duration, err error) {
 	var mu sync.Mutex // guards late
-	_, err = s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
-		fired, err := w.fire(ctx)
+	_, err = s.eachDue(ctx, func(ctx context.Context, w *work, at time.Time) (bool, error) {
+		fired, err := w.fire(ctx, at)
 		mu.Lock()
 		defer mu.Unlock()
 		late = append(late, fired...)
 		return len(fired) > 0, err
-	}, selectDueClocks, s.instant(), limit)
+	}, selectDueClocks, limit)
 	return late, err
 }
 
-// fire looks at the ticket's clocks.
-func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
+// fire looks at the ticket's clocks as they stood at an instant.
+func (w *work) fire(ctx context.Context, at time.Time) (late []time.Duration, err error) {
 	c, err := w.s.clocksOf(ctx, w.tx, &w.t)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (w *work) fire(ctx context.Context) (late []time.Duration, err error) {
 	for i := range c.list {
 		k := &c.list[i]
 		due, _, _ := c.now.plan.Wake(k)
-		percent, err := c.now.plan.Fire(k, w.at)
+		percent, err := c.now.plan.Fire(k, at)
 		c.never(ctx, err)
 		if reveals(&c.was[i], k) {
 			due, percent = k.BreachedAt, breached // perhaps by the plan of before

@@ -209,6 +209,14 @@ func (c *clocks) hearAnswers(ctx context.Context, at time.Time) error {
 	return err
 }
 
+// justLate reports whether a clock fell due so shortly before an instant that no router needs to
+// have seen it.
+func (c *clocks) justLate(at time.Time) bool {
+	return slices.ContainsFunc(c.list, func(k vezechat.Clock) bool {
+		return c.now.plan.Overdue(&k, at) && at.Sub(k.DueAt) < 2*dueWaits
+	})
+}
+
 func (c *clocks) apply(ctx context.Context, ev sla.Event) {
 	var err error
 	c.list, err = c.now.plan.Apply(c.list, ev)

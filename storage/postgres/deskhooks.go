@@ -41,6 +41,9 @@ func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.
 		return nil, err
 	}
 	now := s.instant()
+	if c.justLate(now) { // an answer in time may be on its way to storage
+		s.catchUp(ctx)
+	}
 	if err := c.hearAnswers(ctx, now); err != nil {
 		return nil, err
 	}

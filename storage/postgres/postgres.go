@@ -49,6 +49,9 @@ type Options struct {
 	// room or ticket that PostgreSQL does not know.
 	InLog func(ctx context.Context, subject string) (bool, error)
 
+	// LogEnd tells where the log ends; nil: what falls due does not wait for storage.
+	LogEnd func(ctx context.Context) (vezechat.Seq, error)
+
 	// Wake tells routers that there is something to do, after it was committed. It
 	// must not block; nil: they find it when they look.
 	Wake func(vezechat.Wake)
@@ -68,6 +71,7 @@ type Store struct {
 	timeout time.Duration
 	now     func() time.Time
 	inLog   func(context.Context, string) (bool, error)
+	logEnd  func(context.Context) (vezechat.Seq, error)
 	wake    func(vezechat.Wake)
 	notify  func(vezechat.ModNotice)
 	mods    *modMetrics
@@ -124,6 +128,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		timeout: cmp.Or(o.Timeout, 5*time.Second),
 		now:     o.Now,
 		inLog:   o.InLog,
+		logEnd:  o.LogEnd,
 		wake:    o.Wake,
 		notify:  o.Notify,
 		mods:    newModMetrics(o.Registerer),

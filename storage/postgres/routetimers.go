@@ -25,6 +25,10 @@ func (s *Store) eachTicket(ctx context.Context, fn func(context.Context, *work) 
 	if err != nil {
 		return 0, err
 	}
+	return s.each(ctx, ids, fn)
+}
+
+func (s *Store) each(ctx context.Context, ids []vezechat.TicketID, fn func(context.Context, *work) (bool, error)) (n int, err error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards errs and n
 	var errs []error
@@ -77,6 +81,41 @@ func (s *Store) oneTicket(ctx context.Context, id vezechat.TicketID, fn func(con
 
 const maxHearFirst = 3 // times
 
+// dueWaits is how long at most what falls due waits for storage to have what was said before:
+// half of the second within which a clock is breached.
+const dueWaits = 500 * time.Millisecond
+
+// eachDue is eachTicket for what something said in time would keep from falling due: storage
+// has what the log had when it looked, as far as catchUp waits. fn is told when that was, and
+// does what was due by then.
+func (s *Store) eachDue(ctx context.Context, fn func(ctx context.Context, w *work, at time.Time) (bool, error), sql string, limit int) (n int, err error) {
+	at := s.instant()
+	ids, err := s.ticketIDs(ctx, sql, at, limit)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	s.catchUp(ctx)
+	return s.each(ctx, ids, func(ctx context.Context, w *work) (bool, error) { return fn(ctx, w, at) })
+}
+
+// catchUp waits until storage has all that the log has now, at most dueWaits. A log that does
+// not answer, or a storage that is further behind, keeps nothing from falling due.
+func (s *Store) catchUp(ctx context.Context) {
+	if s.logEnd == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, dueWaits)
+	defer cancel()
+	end, err := s.logEnd(ctx)
+	if err != nil {
+		s.log.WarnContext(ctx, "what is due does not wait for storage", "error", err)
+		return
+	}
+	if !s.stored.until(ctx, end) {
+		s.log.DebugContext(ctx, "storage is behind what is due", "end", end)
+	}
+}
+
 const selectExpiredOffers = `
 SELECT ticket_id FROM offers WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2`
 
@@ -105,13 +144,13 @@ SELECT id FROM tickets WHERE silent_at <= $1 ORDER BY silent_at LIMIT $2`
 // SilenceChats makes those chats weigh less, at most limit, in which nobody has
 // written for vezechat.SilentAfter, and returns how many. Several may run at once.
 func (s *Store) SilenceChats(ctx context.Context, limit int) (n int, err error) {
-	return s.eachTicket(ctx, func(ctx context.Context, w *work) (bool, error) {
-		if w.t.SilentAt.IsZero() || w.at.Before(w.t.SilentAt) {
+	return s.eachDue(ctx, func(ctx context.Context, w *work, at time.Time) (bool, error) {
+		if w.t.SilentAt.IsZero() || at.Before(w.t.SilentAt) {
 			return false, nil
 		}
 		w.kind, w.why, w.t.SilentAt = "silent", "nobody has written for a while", time.Time{}
 		return true, w.save(ctx)
-	}, selectSilent, s.instant(), limit)
+	}, selectSilent, limit)
 }
 
 // left is that a ticket, i, is with an agent, a, who does not attend to it any more:

@@ -328,6 +328,9 @@ func (s *Store) WakeTickets(ctx context.Context, limit int) (n int, next time.Ti
 	if err != nil {
 		return 0, next, err
 	}
+	if len(ids) > 0 {
+		s.catchUp(ctx)
+	}
 	var errs []error
 	for _, id := range ids {
 		done, err := s.wakeTicket(ctx, id, now)

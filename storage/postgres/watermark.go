@@ -118,6 +118,11 @@ func (w *watermark) wait(ctx context.Context, seq vezechat.Seq) bool {
 		return false
 	}
 	defer w.leave()
+	return w.until(ctx, seq)
+}
+
+// until returns true when seq is stored, false when ctx is done before.
+func (w *watermark) until(ctx context.Context, seq vezechat.Seq) bool {
 	for {
 		stored, changed, turn := w.look(seq)
 		if stored {
