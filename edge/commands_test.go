@@ -103,6 +103,9 @@ func TestCommands_AnswerInTheRoomOrToTheCaller(t *testing.T) {
 	for _, c := range []*ws{mine, mineToo, other} {
 		c.event("hello")
 	}
+	for _, c := range []*ws{mine, other} { // what is said before they are in is history
+		c.event("ok")
+	}
 	traced := `,"trace":{"traceparent":"` + traceparent("b7ad6b71") + `"}`
 	ok := mine.ask(2, `{"type":"send","room_id":%s,"text":"/roll  2d6 ","nonce":"n1"%s}`, id, traced)
 	if ok["type"] != "ok" || ok["command"] != "roll" || ok["to"] != "room" || ok["answer_id"] == nil || ok["message_id"] != nil {

@@ -13,6 +13,7 @@ import (
 	"vezeuniqverse.com/vezechat/internal/bus"
 	"vezeuniqverse.com/vezechat/internal/natstest"
 	"vezeuniqverse.com/vezechat/storage"
+	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
 // wholeHub is a log, storage and routers around a desk, and who reads the log.
@@ -22,7 +23,8 @@ type wholeHub struct {
 	said   int
 }
 
-// whole runs storage and two routers on a log until the benchmark ends.
+// whole runs storage and two routers, each with connections of its own as in a hub, on a log
+// until the benchmark ends.
 func (w *world) whole(b *testing.B) *wholeHub {
 	b.Helper()
 	h := &wholeHub{bus: natstest.New(b), offers: make(chan vezechat.TicketID, 1000)}
@@ -53,9 +55,24 @@ func (w *world) whole(b *testing.B) *wholeHub {
 		})
 	})
 	for range 2 {
-		w.route(10 * time.Second)
+		w.routeBy(w.routers(h.bus), 10*time.Second)
 	}
 	return h
+}
+
+// routers opens a router's store.
+func (w *world) routers(log *bus.Bus) *postgres.Store {
+	w.t.Helper()
+	end := func(ctx context.Context) (vezechat.Seq, error) {
+		st, err := log.State(ctx)
+		return st.Last, err
+	}
+	s, err := postgres.Open(w.t.Context(), w.url, postgres.Options{MaxConns: 8, InLog: log.Has, LogEnd: end, Wake: log.Wake})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(s.Close)
+	return s
 }
 
 // say appends a message as an edge does.

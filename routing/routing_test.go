@@ -24,6 +24,7 @@ type world struct {
 	*postgres.Store
 	t     testing.TB
 	pool  *pgxpool.Pool
+	url   string
 	wakes routing.Wakes
 	woken func(vezechat.Wake) // set before anybody wakes; nil: wakes are lost
 	boss  vezechat.Caller
@@ -49,13 +50,13 @@ func newWorld(t testing.TB, hears bool) *world {
 			w.woken(wk)
 		}
 	}
-	url := pgtest.URL(t)
+	w.url = pgtest.URL(t)
 	var err error
-	if w.Store, err = postgres.Open(t.Context(), url, o); err != nil {
+	if w.Store, err = postgres.Open(t.Context(), w.url, o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Close)
-	if w.pool, err = pgxpool.New(t.Context(), url); err != nil {
+	if w.pool, err = pgxpool.New(t.Context(), w.url); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.pool.Close)

@@ -19,14 +19,23 @@ type shared struct {
 	seen map[vezechat.Seq]int
 	by   [2]int
 	fail map[vezechat.Seq]int // how often a record fails first
+	both chan struct{}        // closed when each has been given something
 }
 
 func (s *shared) take(ctx context.Context, b *bus.Bus, reader int) error {
 	return b.Take(ctx, "shared", 4, func(_ context.Context, r vezechat.Record) error {
 		s.mu.Lock()
+		if s.by[reader]++; s.by[reader] == 1 && s.by[1-reader] > 0 {
+			close(s.both)
+		}
+		s.mu.Unlock()
+		select { // who is there first does not take all
+		case <-s.both:
+		case <-time.After(20 * time.Second):
+		}
+		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.seen[r.Seq]++
-		s.by[reader]++
 		if s.fail[r.Seq] > 0 {
 			s.fail[r.Seq]--
 			return errors.New("not now")
@@ -51,7 +60,7 @@ func TestTake_Shared(t *testing.T) {
 	server := natstest.Server(t)
 	first, second := natstest.Bus(t, server), natstest.Bus(t, server)
 	before := appended(t, first, 1)
-	s := &shared{seen: map[vezechat.Seq]int{}, fail: map[vezechat.Seq]int{before + 3: 1, before + 5: 2}}
+	s := &shared{both: make(chan struct{}), seen: map[vezechat.Seq]int{}, fail: map[vezechat.Seq]int{before + 3: 1, before + 5: 2}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	defer wg.Wait()
