@@ -32,12 +32,15 @@ type event struct {
 // holes. more says that there are further ones; without it the run ends at what
 // the log and storage knew at that moment, or a little before. The order is
 // storage, then the log above what is stored; live repairs, whose sockets have a
-// right to every word, read the log alone when they are near its end.
+// right to every word, read the log alone when they are near its end, or storage is away.
 func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq, live bool) (run []event, more bool, err error) {
 	if live && h.near(after) {
 		return h.fromLog(ctx, r, after, after)
 	}
 	p, err := h.archived(ctx, r, after, r.batch())
+	if live && vezechat.CodeOf(err) == vezechat.CodeUnavailable && h.kept(after) {
+		return h.fromLog(ctx, r, after, after) // it holds publishing up; nothing else has what was said
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -90,8 +93,11 @@ func scrub(run []event) {
 // near reports whether the log has everything after a place and may be read from
 // there.
 func (h *Hub) near(after vezechat.Seq) bool {
-	return uint64(after)+1 >= h.first.Load() && uint64(after)+nearTail >= h.seen.Load()
+	return h.kept(after) && uint64(after)+nearTail >= h.seen.Load()
 }
+
+// kept reports whether the log has everything after a place.
+func (h *Hub) kept(after vezechat.Seq) bool { return uint64(after)+1 >= h.first.Load() }
 
 // fromLog reads the log from a place on for the room's events; prev is the event
 // before the first of them.

@@ -47,6 +47,42 @@ func TestHub_GapIsRepairedBeforeFanOut(t *testing.T) {
 	until(t, "all", func() bool { return slices.Equal(a.seqs(7), w.of(7, 0)) })
 }
 
+// A gap so far from the log's end that storage is asked for it is read from the log while storage
+// is away, and storage's answer is waited for where the log has forgotten it.
+func TestHub_GapIsRepairedWithoutStorage(t *testing.T) {
+	t.Parallel()
+	for name, forgotten := range map[string]bool{"the log has it": false, "the log has forgotten it": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *Config) { c.SweepEvery = time.Hour })
+			a := w.connect(1)
+			a.enter(t, 7, nil, "")
+			w.say(7, "heard")
+			w.set(func() { w.lose, w.failArch = func(s vezechat.Seq) bool { return s <= 3 }, true })
+			w.say(7, "lost")
+			w.say(7, "lost")
+			for range nearTail + 10 {
+				w.keep(vezechat.Event{Type: vezechat.EventMessageCreated, RoomID: 8, UserID: 1, Handle: "@a", Text: "elsewhere"})
+			}
+			if forgotten {
+				w.set(func() { w.first = 100 })
+				if err := w.hub.observe(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.say(7, "announces it")
+			if forgotten {
+				time.Sleep(50 * time.Millisecond)
+				if n := len(a.seqs(7)); n != 1 {
+					t.Errorf("%d of 1 are shown behind a gap", n)
+				}
+				w.set(func() { w.failArch = false })
+			}
+			until(t, "all", func() bool { return slices.Equal(a.seqs(7), w.of(7, 0)) })
+		})
+	}
+}
+
 func TestHub_LostTailIsFoundBySweep(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
