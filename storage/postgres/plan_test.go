@@ -17,7 +17,7 @@ func TestPlans_UseIndexes(t *testing.T) {
 	w := newWorld(t, postgres.Options{})
 	ann := w.user("ann")
 	var rooms []vezechat.RoomID
-	for i := range 50 {
+	for i := range 500 {
 		rooms = append(rooms, w.room(ann, vezechat.KindGuild, fmt.Sprint("room ", i)))
 	}
 	n := 200_000
@@ -98,7 +98,7 @@ func (w *world) explain(sql string, args ...any) string {
 			w.t.Fatal(s, err)
 		}
 	}
-	rows, err := conn.Query(w.t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) EXECUTE p("+strings.Join(list, ", ")+")", pgx.QueryExecModeSimpleProtocol)
+	rows, err := conn.Query(w.t.Context(), "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF) EXECUTE p("+strings.Join(list, ", ")+")", pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		w.t.Fatal(err)
 	}
