@@ -19,6 +19,7 @@ const (
 	stateUpgrading
 	stateJoining
 	stateJoined
+	stateStalled
 	stateClosed
 )
 
@@ -29,6 +30,7 @@ type Socket struct {
 	Cursor uint64 // of the last event, when the Loop tracks
 	Epoch  string
 	Resume bool // ask for what was missed since Cursor
+	Narrow bool // the kernel keeps as little as it can of what was not read
 
 	l     *Loop
 	fd    int
@@ -69,10 +71,31 @@ func (s *Socket) connect() error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return err
 	}
+	if s.Narrow {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, narrow); err != nil {
+			return err
+		}
+	}
 	if err := unix.Connect(fd, &s.l.addr); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return unix.EpollCtl(s.l.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT, Fd: int32(fd)})
+}
+
+// narrow is the receive buffer of a Narrow socket, in bytes; the kernel doubles it.
+const narrow = 4096
+
+// Stall has a joined socket read nothing more, and stay open: one whose user has walked out of
+// reach. What is sent in its room from now on is not expected of it, nor what it has not got yet.
+func (s *Socket) Stall() error {
+	if s.state != stateJoined {
+		return errors.New("only who is in a room can stall")
+	}
+	s.l.joined--
+	s.Room.members--
+	s.l.missing -= s.owed()
+	s.state = stateStalled
+	return unix.EpollCtl(s.l.ep, unix.EPOLL_CTL_DEL, s.fd, nil)
 }
 
 // Drop ends the socket at once, as a lost network would: with a reset.
@@ -80,11 +103,13 @@ func (s *Socket) Drop() {
 	if s.state == stateNew || s.state == stateClosed {
 		return
 	}
-	if s.state == stateJoined {
+	switch s.state {
+	case stateJoined:
 		s.l.joined--
 		s.Room.members--
 		s.l.missing -= s.owed()
-	} else {
+	case stateStalled:
+	default:
 		s.l.opening--
 	}
 	_ = unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -100,3 +100,58 @@ func (w *World) neighbours(ctx context.Context, target string) (figures, error) 
 		return f, nil
 	})
 }
+
+// stalled is what sockets cost that read nothing more, in a room where much is said: the p99 of
+// the others by what it was before, how much memory the server has more after a first window,
+// when it may keep what waits for them, and how much it grows in a second one, when it must not.
+func (w *World) stalled(ctx context.Context, target string) (figures, error) {
+	rate := float64(hotTimes * quietRate)
+	return w.within(ctx, target, 1, 0, true, func(c *crowd) (f figures, err error) {
+		readers, err := c.populate(c.rooms, w.Scale.Hot)
+		if err != nil {
+			return f, err
+		}
+		stalled, err := c.populate(c.rooms, w.Scale.Stalled)
+		if err != nil {
+			return f, err
+		}
+		for _, s := range stalled {
+			s.Narrow = true
+		}
+		if err := c.calm(rate); err != nil {
+			return f, err
+		}
+		var phases [3]map[string]float64
+		var size [3]float64
+		for i := range phases {
+			if phases[i], err = c.measureOf(readers, rate, w.Scale.Window, w.Scale.Settle); err != nil {
+				return f, err
+			}
+			rss, err := proc.RSS(c.s.pids()...)
+			if err != nil {
+				return f, err
+			}
+			size[i] = float64(rss) / (1 << 20)
+			if i > 0 {
+				continue
+			}
+			for _, s := range stalled {
+				if err := s.Stall(); err != nil {
+					return f, err
+				}
+			}
+		}
+		f.metrics = phases[2]
+		f.metrics["before_p99_ms"], f.metrics["before_mb"] = phases[0]["p99_ms"], size[0]
+		f.metrics["kept_mb"], f.metrics["grew_mb"] = size[1]-size[0], size[2]-size[1]
+		if b := phases[0]["p99_ms"]; b > 0 {
+			f.metrics["p99_by_before"] = f.metrics["p99_ms"] / b
+		}
+		for _, fault := range []string{"lost", "duplicated", "misrouted", "refused", "unsent"} {
+			if n := phases[0][fault] + phases[1][fault]; n != 0 {
+				f.metrics[fault] += n
+			}
+		}
+		return f, nil
+	})
+}
