@@ -218,7 +218,7 @@ type TicketService interface {
 	// TicketHistory lists every change, the oldest first.
 	TicketHistory(ctx context.Context, q TicketHistory) ([]TicketChange, error)
 	// BulkTickets does the same to many tickets, each by itself. The results have
-	// the order of the ids.
+	// the order of the ids. CodeBadRequest: an id is there twice.
 	BulkTickets(ctx context.Context, r BulkTickets) ([]BulkResult, error)
 	// AttendTicket says that the caller has a ticket before them, or writes an
 	// answer, for AttendFor; and returns who else does.

@@ -453,6 +453,7 @@ func TestBulkTickets(t *testing.T) {
 		}
 	}
 	for name, r := range map[string]vezechat.BulkTickets{
+		"twice":         {Caller: w.staff, IDs: []vezechat.TicketID{a.ID, b.ID, a.ID}, Actions: do},
 		"nothing to do": {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}}, "nowhere": {Caller: w.staff, Actions: do},
 		"too many":         {Caller: w.staff, IDs: make([]vezechat.TicketID, vezechat.MaxBulk+1), Actions: do},
 		"a move of nobody": {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}, Actions: []vezechat.TicketAction{{Do: vezechat.DoMove, Move: vezechat.MoveExpire}}},
@@ -460,6 +461,11 @@ func TestBulkTickets(t *testing.T) {
 	} {
 		if _, err := w.BulkTickets(t.Context(), r); vezechat.CodeOf(err) != vezechat.CodeBadRequest {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, id := range []vezechat.TicketID{a.ID, b.ID} { // what is refused does nothing
+		if got := w.get(id); got.Version != 2 {
+			t.Errorf("%+v", got)
 		}
 	}
 }

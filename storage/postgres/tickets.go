@@ -411,6 +411,8 @@ func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]veze
 	switch {
 	case len(r.IDs) == 0 || len(r.IDs) > vezechat.MaxBulk:
 		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "ids: 1 to %d", vezechat.MaxBulk)
+	case repeats(r.IDs):
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "ids: each once")
 	case r.Version != 0 && len(r.IDs) > 1:
 		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "version: of one ticket only")
 	case len(r.Actions) == 0:
@@ -431,6 +433,18 @@ func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]veze
 		}
 	}
 	return out, nil
+}
+
+// repeats reports whether an id is there twice.
+func repeats(ids []vezechat.TicketID) bool {
+	seen := make(map[vezechat.TicketID]bool, len(ids))
+	for _, id := range ids {
+		if seen[id] {
+			return true
+		}
+		seen[id] = true
+	}
+	return false
 }
 
 func (w *work) doAll(ctx context.Context, c vezechat.Caller, list []vezechat.TicketAction) error {
