@@ -45,8 +45,16 @@ client.on("typing", (f) => {
   typed = setTimeout(() => { typing.textContent = ""; }, 5000);
 });
 
-// While somebody waits, their place is asked for.
-setInterval(() => { if ($("#where").classList.contains("waiting")) refresh(); }, 10000);
+// While somebody waits, their place is asked for; where nobody is at the desk, whether
+// somebody has come: of that the hub tells nothing.
+const PLACE = 10000, DESK = 30000; // ms between two questions
+let last = Date.now();
+setInterval(() => {
+  const is = $("#where").classList, every = is.contains("waiting") ? PLACE : is.contains("later") ? DESK : Infinity;
+  if (Date.now() - last < every) return;
+  last = Date.now();
+  refresh();
+}, 2000);
 
 arrangeAll();
 connection(client);
