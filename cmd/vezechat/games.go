@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,23 +9,32 @@ import (
 	"vezeuniqverse.com/vezechat/internal/natsd"
 )
 
-// gameUsers reads game:password, separated by commas. Errors do not repeat passwords.
-func gameUsers(v string) (map[string]string, error) {
+// accounts reads name:password, separated by commas; check judges a name. Errors do not
+// repeat passwords, nor what may be one.
+func accounts(v, want string, check func(name string) bool) (map[string]string, error) {
 	if v == "" {
 		return nil, nil
 	}
 	out := map[string]string{}
 	for i, s := range strings.Split(v, ",") {
-		game, secret, _ := strings.Cut(strings.TrimSpace(s), ":")
-		if _, err := vezechat.GameSubject(game, "m"); err != nil || secret == "" {
-			return nil, fmt.Errorf("entry %d is not game:password, of which the game has letters, digits, - and _", i+1)
+		name, secret, _ := strings.Cut(strings.TrimSpace(s), ":")
+		switch {
+		case !check(name) || secret == "":
+			return nil, fmt.Errorf("entry %d is not %s", i+1, want)
+		case out[name] != "":
+			return nil, fmt.Errorf("entry %d has a name that another one has", i+1)
 		}
-		if game == "hub" || out[game] != "" {
-			return nil, errors.New("a game is named twice, or as the hub")
-		}
-		out[game] = secret
+		out[name] = secret
 	}
 	return out, nil
+}
+
+// gameUsers reads game:password, separated by commas.
+func gameUsers(v string) (map[string]string, error) {
+	return accounts(v, "game:password, of which the game has letters, digits, - and _, and is not called hub", func(game string) bool {
+		_, err := vezechat.GameSubject(game, "m")
+		return err == nil && game != "hub"
+	})
 }
 
 func isGameUsers(v string) error {
@@ -34,24 +42,12 @@ func isGameUsers(v string) error {
 	return err
 }
 
-// botUsers reads user id:password, separated by commas. Errors do not repeat passwords.
+// botUsers reads user id:password, separated by commas.
 func botUsers(v string) (map[string]string, error) {
-	if v == "" {
-		return nil, nil
-	}
-	out := map[string]string{}
-	for i, s := range strings.Split(v, ",") {
-		bot, secret, _ := strings.Cut(strings.TrimSpace(s), ":")
+	return accounts(v, "the number of a bot's user, a colon and a password", func(bot string) bool {
 		id, err := strconv.ParseUint(bot, 10, 63)
-		if err != nil || id == 0 || bot != strconv.FormatUint(id, 10) || secret == "" {
-			return nil, fmt.Errorf("entry %d is not the number of a bot's user, a colon and a password", i+1)
-		}
-		if out[bot] != "" {
-			return nil, fmt.Errorf("the bot %s is named twice", bot)
-		}
-		out[bot] = secret
-	}
-	return out, nil
+		return err == nil && id != 0 && bot == strconv.FormatUint(id, 10)
+	})
 }
 
 // isBotUsers also checks that no game has a bot's name.
