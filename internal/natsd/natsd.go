@@ -148,17 +148,17 @@ func (s *Server) await(ctx context.Context, fatal <-chan error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxStart)
 	defer cancel()
 	for {
-		// ReadyForConnections asks every 25 ms by itself; the short wait is only
-		// for hearing the other two.
-		if s.ns.ReadyForConnections(50*time.Millisecond) && s.ns.JetStreamEnabled() {
-			return nil
-		}
 		select {
 		case err := <-fatal:
 			return err
 		case <-ctx.Done():
 			return fmt.Errorf("nats server: not ready: %w", context.Cause(ctx))
 		default:
+		}
+		// ReadyForConnections asks every 25 ms by itself; the short wait is only
+		// for hearing the other two.
+		if s.ns.ReadyForConnections(50*time.Millisecond) && s.ns.JetStreamEnabled() {
+			return nil
 		}
 	}
 }

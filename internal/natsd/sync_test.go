@@ -94,6 +94,26 @@ func TestSyncer_CloseDoesTheRest(t *testing.T) {
 	s.close()
 }
 
+// Who has the server sync each message needs no syncer beside it.
+func TestServer_SyncAlways(t *testing.T) {
+	t.Parallel()
+	for _, always := range []bool{true, false} {
+		o := Options{Dir: t.TempDir(), SyncAlways: always}
+		opts, err := o.server()
+		if err != nil || opts.SyncAlways != always {
+			t.Errorf("always %v: %v, %v", always, opts.SyncAlways, err)
+		}
+		s, err := Start(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Shutdown()
+		if (s.sync == nil) != always {
+			t.Errorf("always %v: a syncer: %v", always, s.sync != nil)
+		}
+	}
+}
+
 // A failed fsync is final: the next one would succeed without what was lost.
 func TestSyncer_DiskFails(t *testing.T) {
 	t.Parallel()
