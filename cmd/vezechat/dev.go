@@ -42,6 +42,9 @@ func (h *hub) natsPart() part {
 			return named("BOT_USERS", err)
 		}
 		s, err := h.startNATS(ctx, o)
+		if err != nil && ctx.Err() != nil {
+			return nil // stopped before it was there
+		}
 		if err != nil {
 			return err
 		}
