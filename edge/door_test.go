@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -106,26 +107,35 @@ func TestDoor_Limits(t *testing.T) {
 	}
 }
 
-// askedKeys counts the questions for keys, none of which is good.
+// askedKeys counts the questions for keys, one of which is good.
 type askedKeys struct {
 	vezechat.KeyService
+	good  string
 	asked atomic.Int64
 }
 
-func (k *askedKeys) FindKey(context.Context, vezechat.KeyDigest) (vezechat.APIKey, error) {
+func (k *askedKeys) FindKey(_ context.Context, d vezechat.KeyDigest) (vezechat.APIKey, error) {
 	k.asked.Add(1)
+	if good, _ := vezechat.DigestKey(k.good); bytes.Equal(d.Hash, good.Hash) {
+		return vezechat.APIKey{ID: 1, User: 9, Handle: "@bot", Scopes: vezechat.Scopes{vezechat.ScopeChatRead}}, nil
+	}
 	return vezechat.APIKey{}, vezechat.Errorf(vezechat.CodeUnauthorized, "the token is not valid here")
 }
 
 // How often storage is asked for keys that are not good is bounded for all together: one
-// address that makes keys up has only its own share of it.
+// address that makes keys up has only its own share of it. Who has a key there that is in
+// use does not notice.
 func TestDoor_KeysMadeUp(t *testing.T) {
 	t.Parallel()
-	keys := &askedKeys{}
+	keys := &askedKeys{good: vezechat.NewKey()}
 	w := newWorld(t, func(c *edge.Config) {
 		c.Door = edge.DoorLimits{Anonymous: edge.PerMinute(5)}
 		c.Keys = keys
 	})
+	known := with(from("192.0.2.1"), "Authorization", "Bearer "+keys.good)
+	if a := w.do("GET", "/rooms", known, ""); a.status != 200 {
+		t.Fatalf("a good key: %d %s", a.status, a.body)
+	}
 	for i := range 20 {
 		want := 401
 		if i >= 5 {
@@ -135,8 +145,11 @@ func TestDoor_KeysMadeUp(t *testing.T) {
 			t.Errorf("%d: %d %s, want %d", i, a.status, a.body, want)
 		}
 	}
-	if n := keys.asked.Load(); n != 5 {
-		t.Errorf("storage was asked %d times, want 5", n)
+	if a := w.do("GET", "/rooms", known, ""); a.status != 200 {
+		t.Errorf("the key that is in use: %d %s", a.status, a.body)
+	}
+	if n := keys.asked.Load(); n != 6 {
+		t.Errorf("storage was asked %d times, want 6", n)
 	}
 }
 
@@ -151,8 +164,17 @@ func TestDoor_RememberedIsBounded(t *testing.T) {
 			t.Fatalf("%d entries after %d addresses", n, i+1)
 		}
 	}
-	if err := d.Take(edge.PerMinute(1), "10.0.39.15", start); vezechat.CodeOf(err) != vezechat.CodeRateLimited {
-		t.Errorf("the last address again: %v", err)
+	for _, again := range []struct {
+		address string
+		want    vezechat.Code
+	}{
+		{"10.0.39.15", vezechat.CodeRateLimited},  // the last
+		{"10.0.38.202", vezechat.CodeRateLimited}, // of the last hundred
+		{"10.0.38.42", ""},                        // long forgotten
+	} {
+		if err := d.Take(edge.PerMinute(1), again.address, start); vezechat.CodeOf(err) != again.want {
+			t.Errorf("%s again: %v, want %q", again.address, err, again.want)
+		}
 	}
 }
 
@@ -178,7 +200,7 @@ func TestDoor_Sockets(t *testing.T) {
 		return c
 	}
 	first := open("192.0.2.1", alice, 101)
-	open("192.0.2.1", alice, 101)
+	second := open("192.0.2.1", alice, 101)
 	open("192.0.2.1", bob, 429) // two are open there
 	open("192.0.2.2", alice, 101)
 	open("192.0.2.3", alice, 101) // her fourth
@@ -193,10 +215,16 @@ func TestDoor_Sockets(t *testing.T) {
 	open("192.0.2.1", bob, 429)
 	open("192.0.2.1", bob, 429)
 	open("192.0.2.1", bob, 429) // six were tried, and the rate counts
-	if n := testutil.ToFloat64(w.edge.DoorRefusals("connect")); n == 0 {
-		t.Error("the rate of connects did not count")
-	}
-	for range 5 {
+	for range 7 {               // this machine's own: none is refused, and none replaced
 		open("127.0.0.1", bob, 101)
+	}
+	open("192.0.2.2", alice, 101) // her fourth again
+	if code := second.closed(); code != 4503 {
+		t.Errorf("the next oldest is closed with %d, want 4503", code)
+	}
+	for limit, want := range map[string]float64{"connect": 1, "address_sockets": 3, "user_sockets": 2} {
+		if n := testutil.ToFloat64(w.edge.DoorRefusals(limit)); n != want {
+			t.Errorf("%s refused %v, want %v", limit, n, want)
+		}
 	}
 }
