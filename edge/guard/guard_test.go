@@ -146,21 +146,24 @@ const innocent = `Scunthorpe Penistone Clitheroe Lightwater Essex Sussex Middles
 	shuttlecock cucumber document circumstance accumulate cumbersome scrape grape drape therapist skyscraper title constitution
 	competitive appetite institute entity quantity sextant sextet sexton snigger niggle niggling Nigeria Niger raccoon tycoon cocoon
 	Pakistan spices suspicious auspicious despicable hospice shiitake mishit Matsushita button butter rebuttal buttress parable
-	homogeneous homonym hoedown shoehorn phoenix swank wanky cracker crackle retardant hello shell skill Kilmarnock mongoose Mongolia
+	homogeneous homonym hoedown shoehorn phoenix swank cracker crackle retardant hello shell skill Kilmarnock mongoose Mongolia
 	among monger country countess discount scuttle twilight thwart watt peninsula pennies speculate vagabond evaluate basement advantage`
 
-func TestDefault_InnocentWords(t *testing.T) {
-	t.Parallel()
+// flagsAll are the default rules that flag all they find: what rooms allow is not told.
+func flagsAll(t *testing.T) *guard.Matcher {
+	t.Helper()
 	r := guard.Default()
 	for k, v := range r.Rooms {
 		v.Mild, v.Strong, v.Severe = vezechat.VerdictFlag, vezechat.VerdictFlag, vezechat.VerdictFlag
 		r.Rooms[k] = v
 	}
-	m := compile(t, r)
+	return compile(t, r)
+}
+
+func TestDefault_InnocentWords(t *testing.T) {
+	t.Parallel()
+	m := flagsAll(t)
 	for w := range strings.FieldsSeq(innocent) {
-		if w == "wanky" { // not so innocent
-			continue
-		}
 		for _, s := range []string{w, strings.ToLower(w), strings.ToUpper(w), "the " + w + " of it", w + "!"} {
 			if got := spans(m, s); len(got) > 0 {
 				t.Errorf("%q: found %q", s, got)
@@ -365,7 +368,7 @@ func TestMatcher_FindsWhatMarkdownShows(t *testing.T) {
 		text string
 		want string // what of it is left in a guild
 	}{
-		{"you grob**bel**", "you ********"},
+		{"you grob**bel**", "you ***********"},
 		{"you *grob*bel, you", "you *********, you"},
 		{"**grob***bel*", "*************"},
 		{"g*r*o*b*b*e*l", "*************"},
@@ -380,7 +383,7 @@ func TestMatcher_FindsWhatMarkdownShows(t *testing.T) {
 		switch innocent := tt.want == tt.text; {
 		case innocent != (j.Verdict == vezechat.VerdictAllow):
 			t.Errorf("%q: %s, %q", tt.text, j.Verdict, j.Text)
-		case tt.want != "" && j.Text != tt.want && strings.Trim(j.Text, "* ,you") != "":
+		case tt.want != "" && j.Text != tt.want:
 			t.Errorf("%q became %q, want %q", tt.text, j.Text, tt.want)
 		}
 		if again := judge(m, vezechat.KindGuild, j.Text); again.Verdict != vezechat.VerdictAllow {
@@ -392,7 +395,7 @@ func TestMatcher_FindsWhatMarkdownShows(t *testing.T) {
 // Whatever innocent words stand side by side, nothing is found in them.
 func TestMatcher_InnocentSentences(t *testing.T) {
 	t.Parallel()
-	m := compile(t, guard.Default())
+	m := flagsAll(t)
 	words := strings.Fields(innocent)
 	words = append(words, strings.Fields("the a of and to in is you that it he was for on are as with his they at be this have from or had by hot word but what some we can out other were all there when up use your how said an each she")...)
 	rapid.Check(t, func(t *rapid.T) {
