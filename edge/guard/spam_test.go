@@ -78,7 +78,9 @@ func TestSpam_Repeats(t *testing.T) {
 		t.Error(got)
 	}
 	for _, text := range []string{"🔥🔥", "❤️", "🔥🔥"} { // texts without letters are compared, too
-		s.say(3, text, known)
+		if got := s.say(3, text, known); got != "" {
+			t.Errorf("%s: %q", text, got)
+		}
 	}
 	if got := s.say(3, "🔥🔥", known); got != guard.Repeat {
 		t.Errorf("an emoji: %q", got)
@@ -120,13 +122,19 @@ func TestSpam_StormsAndNewAccounts(t *testing.T) {
 	if got := s.say(101, "@a", known); got != guard.Mentions {
 		t.Errorf("a storm over messages: %q", got)
 	}
-	if got := s.say(101, "nobody", known); got != "" {
-		t.Errorf("a message without a mention after a storm: %q", got)
+	for i, storm := range []string{"@a @b @c", "look: a.org b.org"} { // before it was known that the account is new
+		user := vezechat.UserID(102 + i)
+		if got := s.say(user, storm, -1); got != "" {
+			t.Errorf("%q: %q", storm, got)
+		}
+		if got := s.say(user, "nobody and nothing", 0); got != "" {
+			t.Errorf("a message without one after %q: %q", storm, got)
+		}
 	}
 }
 
 // What is remembered is bounded: of more authors the one who was silent the longest
-// is forgotten, and of each author as much as the highest limit.
+// is forgotten.
 func TestSpam_Forgets(t *testing.T) {
 	t.Parallel()
 	s := newSpeaker(t, 2)
@@ -161,6 +169,9 @@ func TestSpam_NotCounted(t *testing.T) {
 				t.Fatalf("%+v", j)
 			}
 		}
+	}
+	if j := g.Judge(guard.Message{Text: "an edit", Kind: vezechat.KindGlobal}, 1, guard.Author{Age: known, Now: start}, true); j.Verdict != vezechat.VerdictAllow {
+		t.Errorf("the first that counts: %+v", j)
 	}
 }
 
