@@ -1,9 +1,11 @@
 package natsd_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +60,18 @@ func as(t *testing.T, s *server.Server, user string) (nc *nats.Conn, denied chan
 	return nc, denied
 }
 
+func denies(t *testing.T, denied <-chan error, subject string) {
+	t.Helper()
+	select {
+	case err := <-denied:
+		if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), strconv.Quote(subject)) {
+			t.Errorf("%s: the server says %v", subject, err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Errorf("%s is not denied", subject)
+	}
+}
+
 // The accounts that bots.md and games.md give for a NATS of one's own do what the
 // server's own do.
 func TestOwnServer_Bots(t *testing.T) {
@@ -77,11 +91,11 @@ func TestOwnServer_Bots(t *testing.T) {
 	if _, err := bot.SubscribeSync("veze.live.room.*"); err != nil {
 		t.Fatal(err)
 	}
-	<-denied
+	denies(t, denied, "veze.live.room.*")
 	if err := bot.Publish("veze.room.1", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	<-denied
+	denies(t, denied, "veze.room.1")
 }
 
 func TestOwnServer_Games(t *testing.T) {
@@ -101,5 +115,5 @@ func TestOwnServer_Games(t *testing.T) {
 	if err := game.Publish("veze.game.tf2.m1", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	<-denied
+	denies(t, denied, "veze.game.tf2.m1")
 }
