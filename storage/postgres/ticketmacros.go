@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -223,4 +225,107 @@ func (s *Store) DeleteTicketField(ctx context.Context, r vezechat.PutTicketField
 		return err
 	}
 	return s.deleteDesk(ctx, r.Caller, deleteField, "no such field", r.Field.Key)
+}
+
+func movesOf(list []vezechat.TicketAction) (moves []vezechat.Move) {
+	for i := range list {
+		if list[i].Do == vezechat.DoMove {
+			moves = append(moves, list[i].Move)
+		}
+	}
+	return moves
+}
+
+// do does what an action of a macro or of a bulk change says.
+func (w *work) do(ctx context.Context, c vezechat.Caller, a *vezechat.TicketAction) error {
+	if a.Do != vezechat.DoMove {
+		if err := w.unclosed(); err != nil {
+			return err
+		}
+	}
+	switch a.Do {
+	case vezechat.DoMove:
+		return w.choose(ctx, c, a.Move, time.Time{})
+	case vezechat.DoPriority:
+		return w.prioritise(a.Priority)
+	case vezechat.DoQueue:
+		return w.enqueue(ctx, a.Queue)
+	case vezechat.DoAssign:
+		return w.assign(ctx, a.User)
+	case vezechat.DoTake:
+		return w.assign(ctx, c.UserID)
+	case vezechat.DoTag:
+		return w.tag(append(slices.Clone(w.t.Tags), a.Tag))
+	case vezechat.DoUntag:
+		gone, err := vezechat.CheckTags([]string{a.Tag})
+		if err != nil {
+			return err
+		}
+		return w.tag(slices.DeleteFunc(slices.Clone(w.t.Tags), func(t string) bool { return t == gone[0] }))
+	case vezechat.DoField:
+		return w.setField(ctx, a.Key, a.Value)
+	}
+	return a.Validate()
+}
+
+func (w *work) setField(ctx context.Context, key string, value vezechat.CustomJSON) (err error) {
+	given, err := marshalCustom(map[string]vezechat.CustomJSON{key: value})
+	if err != nil {
+		return err
+	}
+	w.t.Custom, err = mergeCustom(ctx, w.tx, w.t.Custom, given)
+	return err
+}
+
+// BulkTickets implements vezechat.TicketService.
+func (s *Store) BulkTickets(ctx context.Context, r vezechat.BulkTickets) ([]vezechat.BulkResult, error) {
+	if err := onlyDesk(r.Caller); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(r.IDs) == 0 || len(r.IDs) > vezechat.MaxBulk:
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "ids: 1 to %d", vezechat.MaxBulk)
+	case repeats(r.IDs):
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "ids: each once")
+	case r.Version != 0 && len(r.IDs) > 1:
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "version: of one ticket only")
+	case len(r.Actions) == 0:
+		return nil, vezechat.Errorf(vezechat.CodeBadRequest, "actions: nothing to do")
+	}
+	if err := vezechat.CheckActions(r.Actions); err != nil {
+		return nil, err
+	}
+	out := make([]vezechat.BulkResult, len(r.IDs))
+	for i, id := range r.IDs {
+		ref := vezechat.TicketRef{Caller: r.Caller, TicketID: id, Version: r.Version, Why: r.Why, Trace: r.Trace}
+		s.hearBefore(ctx, ref.TicketID, movesOf(r.Actions)...)
+		t, err := s.deskChange(ctx, ref, "updated", func(ctx context.Context, w *work) error { return w.doAll(ctx, r.Caller, r.Actions) })
+		out[i] = vezechat.BulkResult{ID: id, Version: t.Version, Status: t.Status}
+		if err != nil {
+			e := vezechat.AsError(err)
+			out[i].Code, out[i].Message = e.Code, e.Message
+		}
+	}
+	return out, nil
+}
+
+// repeats reports whether an id is there twice.
+func repeats(ids []vezechat.TicketID) bool {
+	seen := make(map[vezechat.TicketID]bool, len(ids))
+	for _, id := range ids {
+		if seen[id] {
+			return true
+		}
+		seen[id] = true
+	}
+	return false
+}
+
+func (w *work) doAll(ctx context.Context, c vezechat.Caller, list []vezechat.TicketAction) error {
+	for i := range list {
+		if err := w.do(ctx, c, &list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
