@@ -294,3 +294,101 @@ func customsOf(fields []vezechat.TicketField, custom vezechat.CustomJSON) []cust
 	}
 	return out
 }
+
+// peopleOf counts agents by state, those first who take tickets.
+func peopleOf(agents map[vezechat.AgentStatus]int) (list []string) {
+	for _, s := range [...]vezechat.AgentStatus{vezechat.AgentOnline, vezechat.AgentWrapUp, vezechat.AgentBusy, vezechat.AgentAway, vezechat.AgentNotResponding, vezechat.AgentOffline} {
+		if n := agents[s]; n > 0 {
+			list = append(list, strconv.Itoa(n)+" "+agentStatus(s))
+		}
+	}
+	return list
+}
+
+// MacroText is what a macro does besides its text.
+func MacroText(m vezechat.Macro) string {
+	if len(m.Actions) == 0 {
+		return m.Name
+	}
+	return m.Name + " (" + strconv.Itoa(len(m.Actions)) + " actions)"
+}
+
+func queueName(list []vezechat.Queue, id vezechat.QueueID) string {
+	for _, q := range list {
+		if q.ID == id {
+			return q.Name
+		}
+	}
+	if id == 0 {
+		return ""
+	}
+	return fmt.Sprintf("queue %d", id)
+}
+
+func agentName(list []vezechat.Agent, id vezechat.UserID) string {
+	for _, a := range list {
+		if a.ID == id {
+			return a.Handle
+		}
+	}
+	return "user " + id.String()
+}
+
+// why says in words what routing has found.
+func (v *ticketView) why() {
+	w := v.Why
+	if w == nil {
+		return
+	}
+	switch {
+	case w.State == vezechat.ItemNone && v.Ticket.Queue == 0:
+		v.WhyText = "It is in no queue: nobody is asked. Give it to a queue, or take it."
+	case w.State == vezechat.ItemNone:
+		v.WhyText = "It waits for somebody else, so nobody is asked now."
+	case w.State == vezechat.ItemOffered:
+		v.WhyText = "It is offered to " + agentName(v.Agents, w.Agent) + " just now."
+	case w.State == vezechat.ItemAssigned:
+		v.WhyText = agentName(v.Agents, w.Agent) + " has it."
+	case w.Agent != 0:
+		v.WhyText = "It goes to " + agentName(v.Agents, w.Agent) + " next."
+	case len(w.Verdicts) == 0:
+		v.WhyText = "Nobody is in its queue."
+	default:
+		v.WhyText = "Nobody in its queue may take it now."
+	}
+	for _, x := range w.Verdicts {
+		v.Reasons = append(v.Reasons, reasonView{agentName(v.Agents, x.Agent), v.reason(x), x.Until})
+	}
+}
+
+func (v *ticketView) reason(x vezechat.Verdict) string {
+	switch x.Reason {
+	case "":
+		return "may take it"
+	case "requester":
+		return "asked this"
+	case "not_in_queue":
+		return "is not in its queue"
+	case "cannot_reply":
+		return "may not reply"
+	case "not_online":
+		return "is " + strings.ReplaceAll(string(x.Status), "_", " ")
+	case "held":
+		return "another one is asked first, until"
+	case "excluded":
+		return "gave it back or let it pass, and is not asked again before"
+	case "tier_closed":
+		return fmt.Sprintf("is of tier %d, and tier %d is asked now", x.Have, x.Want)
+	case "skill":
+		name := fmt.Sprintf("skill %d", x.Skill)
+		for _, k := range v.Skills {
+			if k.ID == x.Skill {
+				name = k.Name
+			}
+		}
+		return fmt.Sprintf("has %s at level %d of %d", name, x.Have, x.Want)
+	case "capacity":
+		return fmt.Sprintf("has %d units free of the %d that it takes", x.Have, x.Want)
+	}
+	return string(x.Reason)
+}
