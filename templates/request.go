@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"vezeuniqverse.com/vezechat"
 )
@@ -75,10 +76,13 @@ type requestView struct {
 
 // stateView says where a conversation stands.
 type stateView struct {
-	Kind string // waiting, later, answered, done
+	Kind string // waiting, later, answered, done; and empty: nobody is at the desk
 	Head string
 	Text string
 }
+
+// Later is that nobody is there who answers at once.
+func (s stateView) Later() bool { return strings.HasPrefix(s.Kind, "later") }
 
 // Request writes a ticket for its requester.
 func (p *Pages) Request(w io.Writer, d RequestPage) error {
@@ -148,7 +152,7 @@ func (d RequestPage) state() stateView {
 	case t.Live && d.Place.Position > 0 && !d.Place.Nobody:
 		return d.waiting()
 	case t.Channel == vezechat.ChannelChat && (!d.Place.Live || d.Place.Nobody):
-		return stateView{"later", "Nobody is at the desk right now.", "Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later."}
+		return stateView{"later empty", "Nobody is at the desk right now.", "Your message is kept, and is answered when somebody is back. You need not wait here: come back to this page later."}
 	}
 	return stateView{"later", "Your message has arrived.", "It is answered when there is time. You need not wait here."}
 }

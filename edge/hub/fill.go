@@ -17,9 +17,12 @@ const (
 
 	fillBatch   = 256
 	fromLogOnly = 8 // attempts, some 1 s in all
-	sweepChunk  = 1000
-	maxSweep    = 4 * sweepChunk // rooms a tick
-	calmChunk   = 50             // a server reads some 20 µs for each room, and nothing else of that client meanwhile
+
+	patience      = 2               // refusals by storage before the log is read far from its end
+	storageWithin = 3 * time.Second // is what storage may take for a part of a repair
+	sweepChunk    = 1000
+	maxSweep      = 4 * sweepChunk // rooms a tick
+	calmChunk     = 50             // a server reads some 20 µs for each room, and nothing else of that client meanwhile
 )
 
 // event is one of a room's events on its way to sockets.
@@ -32,15 +35,12 @@ type event struct {
 // holes. more says that there are further ones; without it the run ends at what
 // the log and storage knew at that moment, or a little before. The order is
 // storage, then the log above what is stored; live repairs, whose sockets have a
-// right to every word, read the log alone when they are near its end, or storage is away.
+// right to every word, read the log alone when they are near its end.
 func (h *Hub) since(ctx context.Context, r *room, after vezechat.Seq, live bool) (run []event, more bool, err error) {
 	if live && h.near(after) {
 		return h.fromLog(ctx, r, after, after)
 	}
 	p, err := h.archived(ctx, r, after, r.batch())
-	if live && vezechat.CodeOf(err) == vezechat.CodeUnavailable && h.kept(after) {
-		return h.fromLog(ctx, r, after, after) // it holds publishing up; nothing else has what was said
-	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -139,7 +139,7 @@ func (r *room) fill() {
 		r.fillDesk()
 		return
 	}
-	pause := 5 * time.Millisecond
+	pause, refused := 5*time.Millisecond, 0
 	for attempt := 0; r.h.ctx.Err() == nil; attempt++ {
 		from, want, alive := r.missing()
 		if !alive {
@@ -147,7 +147,7 @@ func (r *room) fill() {
 		}
 		// An empty answer may be a replica's that lags; storage is asked when the
 		// log has not answered for a while.
-		run, more, err := r.h.since(r.h.ctx, r, from, attempt < fromLogOnly)
+		run, more, err := r.h.sought(r.h.ctx, r, from, attempt, &refused)
 		gone := err == nil && len(run) == 0 && attempt >= fromLogOnly && r.h.absent(r.h.ctx, r, from, want)
 		if err != nil && !errors.Is(err, context.Canceled) {
 			r.h.metrics.repairErrors.Inc()
@@ -165,6 +165,36 @@ func (r *room) fill() {
 			pause = min(2*pause, time.Second)
 		}
 	}
+}
+
+// sought is since for a repair's attempt. refused counts how often storage, or the log, was away,
+// one after the other: from the second time on the log is read however far its end is, which holds
+// publishing up while it walks, but nothing else has what was said. When that brings nothing, the
+// two have their turns again.
+func (h *Hub) sought(ctx context.Context, r *room, after vezechat.Seq, attempt int, refused *int) (run []event, more bool, err error) {
+	if *refused < patience || !h.kept(after) {
+		asked, cancel := context.WithTimeout(ctx, storageWithin)
+		defer cancel()
+		run, more, err = h.since(asked, r, after, attempt < fromLogOnly)
+		switch {
+		case vezechat.CodeOf(err) == vezechat.CodeUnavailable || errors.Is(err, context.DeadlineExceeded):
+			*refused++
+		case err == nil:
+			*refused = 0
+		}
+		return run, more, err
+	}
+	if run, more, err = h.fromLog(ctx, r, after, after); err == nil && len(run) > 0 {
+		var log vezechat.LogState // it may have forgotten what comes first since it was looked at
+		if log, err = h.cfg.Tail.State(ctx); err == nil && log.First > after+1 {
+			h.first.Store(uint64(log.First))
+		}
+	}
+	if err != nil || len(run) == 0 || !h.kept(after) {
+		*refused = 0
+		return nil, true, err
+	}
+	return run, more, nil
 }
 
 // missing returns what a repair has to bring; alive is false when the hub has

@@ -51,7 +51,9 @@ func TestHub_GapIsRepairedBeforeFanOut(t *testing.T) {
 // is away, and storage's answer is waited for where the log has forgotten it.
 func TestHub_GapIsRepairedWithoutStorage(t *testing.T) {
 	t.Parallel()
-	for name, forgotten := range map[string]bool{"the log has it": false, "the log has forgotten it": true} {
+	const has, was, forgets = "the log has it", "the log was away, too", "the log has forgotten it"
+	for _, name := range []string{has, was, forgets} {
+		forgotten := name == forgets
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(c *Config) { c.SweepEvery = time.Hour })
@@ -70,7 +72,13 @@ func TestHub_GapIsRepairedWithoutStorage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			w.set(func() { w.failTail = name == was })
 			w.say(7, "announces it")
+			if name == was {
+				asked := func() (n int) { w.set(func() { n = w.archReads }); return n }
+				until(t, "more attempts than the log alone is read for", func() bool { return asked() > fromLogOnly })
+				w.set(func() { w.failTail = false })
+			}
 			if forgotten {
 				time.Sleep(50 * time.Millisecond)
 				if n := len(a.seqs(7)); n != 1 {

@@ -45,6 +45,7 @@ type world struct {
 	asked     int // calls of Heads
 	largest   int // rooms that one of them asked for
 	failArch  bool
+	archReads int // calls of Events
 }
 
 func newWorld(t testing.TB, change func(*Config)) *world {
@@ -130,6 +131,7 @@ func (w *world) State(context.Context) (vezechat.LogState, error) {
 func (w *world) Events(_ context.Context, q vezechat.EventQuery) (p vezechat.EventPage, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.archReads++
 	if w.failArch {
 		return p, vezechat.Errorf(vezechat.CodeUnavailable, "storage is away")
 	}

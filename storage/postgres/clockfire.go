@@ -70,6 +70,9 @@ func (w *work) fire(ctx context.Context, at time.Time) (late []time.Duration, er
 		return nil, err
 	}
 	if c.key != c.now.key {
+		if c.overdue(w.at) != c.overdue(at) {
+			return nil, nil // more fell due since: planned anew, it would be late before storage was waited for
+		}
 		if err := c.replan(ctx, w.at, false); err != nil {
 			return nil, err
 		}

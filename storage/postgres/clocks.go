@@ -209,6 +209,16 @@ func (c *clocks) hearAnswers(ctx context.Context, at time.Time) error {
 	return err
 }
 
+// overdue is how many clocks are late at an instant and are not breached yet.
+func (c *clocks) overdue(at time.Time) (n int) {
+	for i := range c.list {
+		if c.now.plan.Overdue(&c.list[i], at) {
+			n++
+		}
+	}
+	return n
+}
+
 // justLate reports whether a clock fell due so shortly before an instant that no router needs to
 // have seen it.
 func (c *clocks) justLate(at time.Time) bool {
@@ -405,6 +415,9 @@ func (s *Store) ReplanClocks(ctx context.Context, limit int) (n int, err error) 
 		c, err := s.clocksOf(ctx, w.tx, &w.t)
 		if err != nil || c.key == c.now.key {
 			return false, err
+		}
+		if c.justLate(w.at) {
+			return false, nil // FireClocks waits for storage, and plans it anew
 		}
 		if err := c.hearAnswers(ctx, w.at); err != nil {
 			return false, err

@@ -42,7 +42,7 @@ func (s *Store) clocked(ctx context.Context, tx pgx.Tx, before, after *vezechat.
 	}
 	now := s.instant()
 	if c.justLate(now) { // an answer in time may be on its way to storage
-		s.catchUp(ctx)
+		s.due.catchUpHolding(ctx)
 	}
 	if err := c.hearAnswers(ctx, now); err != nil {
 		return nil, err

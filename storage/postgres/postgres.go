@@ -71,7 +71,7 @@ type Store struct {
 	timeout time.Duration
 	now     func() time.Time
 	inLog   func(context.Context, string) (bool, error)
-	logEnd  func(context.Context) (vezechat.Seq, error)
+	due     *dueGate
 	wake    func(vezechat.Wake)
 	notify  func(vezechat.ModNotice)
 	mods    *modMetrics
@@ -128,7 +128,6 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		timeout: cmp.Or(o.Timeout, 5*time.Second),
 		now:     o.Now,
 		inLog:   o.InLog,
-		logEnd:  o.LogEnd,
 		wake:    o.Wake,
 		notify:  o.Notify,
 		mods:    newModMetrics(o.Registerer),
@@ -149,6 +148,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		s.notify = func(vezechat.ModNotice) {}
 	}
 	s.stored = newWatermark(s.readPosition)
+	s.due = newDueGate(s, o.LogEnd, cfg.MaxConns)
 	register(o.Registerer, pool)
 	return s, nil
 }

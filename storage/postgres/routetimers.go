@@ -81,10 +81,6 @@ func (s *Store) oneTicket(ctx context.Context, id vezechat.TicketID, fn func(con
 
 const maxHearFirst = 3 // times
 
-// dueWaits is how long at most what falls due waits for storage to have what was said before:
-// half of the second within which a clock is breached.
-const dueWaits = 500 * time.Millisecond
-
 // eachDue is eachTicket for what something said in time would keep from falling due: storage
 // has what the log had when it looked, as far as catchUp waits. fn is told when that was, and
 // does what was due by then.
@@ -94,26 +90,8 @@ func (s *Store) eachDue(ctx context.Context, fn func(ctx context.Context, w *wor
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	s.catchUp(ctx)
+	s.due.catchUp(ctx)
 	return s.each(ctx, ids, func(ctx context.Context, w *work) (bool, error) { return fn(ctx, w, at) })
-}
-
-// catchUp waits until storage has all that the log has now, at most dueWaits. A log that does
-// not answer, or a storage that is further behind, keeps nothing from falling due.
-func (s *Store) catchUp(ctx context.Context) {
-	if s.logEnd == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, dueWaits)
-	defer cancel()
-	end, err := s.logEnd(ctx)
-	if err != nil {
-		s.log.WarnContext(ctx, "what is due does not wait for storage", "error", err)
-		return
-	}
-	if !s.stored.until(ctx, end) {
-		s.log.DebugContext(ctx, "storage is behind what is due", "end", end)
-	}
 }
 
 const selectExpiredOffers = `

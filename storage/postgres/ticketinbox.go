@@ -329,7 +329,7 @@ func (s *Store) WakeTickets(ctx context.Context, limit int) (n int, next time.Ti
 		return 0, next, err
 	}
 	if len(ids) > 0 {
-		s.catchUp(ctx)
+		s.due.catchUp(ctx)
 	}
 	var errs []error
 	for _, id := range ids {

@@ -32,10 +32,14 @@ func TestBulkTickets(t *testing.T) {
 			t.Errorf("%+v, %v", h, err)
 		}
 	}
+	var many []vezechat.TicketID
+	for i := range vezechat.MaxBulk + 1 {
+		many = append(many, vezechat.TicketID(i+1))
+	}
 	for name, r := range map[string]vezechat.BulkTickets{
 		"twice":         {Caller: w.staff, IDs: []vezechat.TicketID{a.ID, b.ID, a.ID}, Actions: do},
 		"nothing to do": {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}}, "nowhere": {Caller: w.staff, Actions: do},
-		"too many":         {Caller: w.staff, IDs: make([]vezechat.TicketID, vezechat.MaxBulk+1), Actions: do},
+		"too many":         {Caller: w.staff, IDs: many, Actions: do},
 		"a move of nobody": {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}, Actions: []vezechat.TicketAction{{Do: vezechat.DoMove, Move: vezechat.MoveExpire}}},
 		"no such thing":    {Caller: w.staff, IDs: []vezechat.TicketID{a.ID}, Actions: []vezechat.TicketAction{{Do: "dance"}}},
 	} {

@@ -48,11 +48,11 @@ client.on("typing", (f) => {
 // While somebody waits, their place is asked for; where nobody is at the desk, whether
 // somebody has come: of that the hub tells nothing.
 const PLACE = 10000, DESK = 30000; // ms between two questions
-let last = Date.now();
+let last = performance.now();
 setInterval(() => {
-  const is = $("#where").classList, every = is.contains("waiting") ? PLACE : is.contains("later") ? DESK : Infinity;
-  if (Date.now() - last < every) return;
-  last = Date.now();
+  const is = $("#where").classList, every = is.contains("waiting") ? PLACE : is.contains("empty") ? DESK : Infinity;
+  if (performance.now() - last < every) return;
+  last = performance.now();
   refresh();
 }, 2000);
 

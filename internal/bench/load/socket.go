@@ -98,6 +98,25 @@ func (s *Socket) Stall() error {
 	return unix.EpollCtl(s.l.ep, unix.EPOLL_CTL_DEL, s.fd, nil)
 }
 
+// Ended reports whether the server has ended a stalled socket: it reads what the kernel still has,
+// which is little for a Narrow one, and throws it away.
+func (s *Socket) Ended() bool {
+	if s.state != stateStalled {
+		return s.state == stateClosed
+	}
+	for range 64 {
+		n, err := unix.Read(s.fd, s.l.buf)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case err != nil || n == 0:
+			return true
+		}
+	}
+	return false
+}
+
 // Drop ends the socket at once, as a lost network would: with a reset.
 func (s *Socket) Drop() {
 	if s.state == stateNew || s.state == stateClosed {

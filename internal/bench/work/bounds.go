@@ -103,7 +103,8 @@ func (w *World) neighbours(ctx context.Context, target string) (figures, error) 
 
 // stalled is what sockets cost that read nothing more, in a room where much is said: the p99 of
 // the others by what it was before, how much memory the server has more after a first window,
-// when it may keep what waits for them, and how much it grows in a second one, when it must not.
+// when it may keep what waits for them, and how much it grows in a second one, when it must not;
+// and how many of them it has ended by then (of the others the kernel has kept all, or it has).
 func (w *World) stalled(ctx context.Context, target string) (figures, error) {
 	rate := float64(hotTimes * quietRate)
 	return w.within(ctx, target, 1, 0, true, func(c *crowd) (f figures, err error) {
@@ -142,6 +143,11 @@ func (w *World) stalled(ctx context.Context, target string) (figures, error) {
 			}
 		}
 		f.metrics = phases[2]
+		for _, s := range stalled {
+			if s.Ended() {
+				f.metrics["stalled_ended"]++
+			}
+		}
 		f.metrics["before_p99_ms"], f.metrics["before_mb"] = phases[0]["p99_ms"], size[0]
 		f.metrics["kept_mb"], f.metrics["grew_mb"] = size[1]-size[0], size[2]-size[1]
 		if b := phases[0]["p99_ms"]; b > 0 {
