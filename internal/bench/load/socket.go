@@ -98,20 +98,23 @@ func (s *Socket) Stall() error {
 	return unix.EpollCtl(s.l.ep, unix.EPOLL_CTL_DEL, s.fd, nil)
 }
 
-// Ended reports whether the server has ended a stalled socket: it reads what the kernel still has,
-// which is little for a Narrow one, and throws it away.
+// Ended reports whether the server has ended a stalled socket: it reads what was sent before that,
+// and throws it away. Nothing for 100 ms is no end.
 func (s *Socket) Ended() bool {
 	if s.state != stateStalled {
 		return s.state == stateClosed
 	}
-	for range 64 {
+	const most = 64 << 20 // bytes, of a server that goes on
+	for got, quiet := 0, 0; got < most && quiet < 100; {
 		n, err := unix.Read(s.fd, s.l.buf)
 		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return false
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			time.Sleep(time.Millisecond)
+			quiet++
 		case err != nil || n == 0:
 			return true
+		default:
+			got, quiet = got+n, 0
 		}
 	}
 	return false

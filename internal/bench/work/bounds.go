@@ -101,13 +101,17 @@ func (w *World) neighbours(ctx context.Context, target string) (figures, error) 
 	})
 }
 
+// longText is so long that what the kernel keeps for a socket that reads nothing, some 2.6 MB on
+// the loopback interface, is full within a window.
+const longText = 2000
+
 // stalled is what sockets cost that read nothing more, in a room where much is said: the p99 of
-// the others by what it was before, how much memory the server has more after a first window,
-// when it may keep what waits for them, and how much it grows in a second one, when it must not;
+// the others by what it was before, how much memory the server has more after two windows, in which
+// it may keep what waits for them, and how much it grows in a third, in which it must not;
 // and how many of them it has ended by then (of the others the kernel has kept all, or it has).
 func (w *World) stalled(ctx context.Context, target string) (figures, error) {
 	rate := float64(hotTimes * quietRate)
-	return w.within(ctx, target, 1, 0, true, func(c *crowd) (f figures, err error) {
+	return w.saying(ctx, target, 1, 0, true, longText, func(c *crowd) (f figures, err error) {
 		readers, err := c.populate(c.rooms, w.Scale.Hot)
 		if err != nil {
 			return f, err
@@ -122,8 +126,8 @@ func (w *World) stalled(ctx context.Context, target string) (figures, error) {
 		if err := c.calm(rate); err != nil {
 			return f, err
 		}
-		var phases [3]map[string]float64
-		var size [3]float64
+		var phases [4]map[string]float64
+		var size [4]float64
 		for i := range phases {
 			if phases[i], err = c.measureOf(readers, rate, w.Scale.Window, w.Scale.Settle); err != nil {
 				return f, err
@@ -142,19 +146,19 @@ func (w *World) stalled(ctx context.Context, target string) (figures, error) {
 				}
 			}
 		}
-		f.metrics = phases[2]
+		f.metrics = phases[3]
 		for _, s := range stalled {
 			if s.Ended() {
 				f.metrics["stalled_ended"]++
 			}
 		}
 		f.metrics["before_p99_ms"], f.metrics["before_mb"] = phases[0]["p99_ms"], size[0]
-		f.metrics["kept_mb"], f.metrics["grew_mb"] = size[1]-size[0], size[2]-size[1]
+		f.metrics["kept_mb"], f.metrics["grew_mb"] = size[2]-size[0], size[3]-size[2]
 		if b := phases[0]["p99_ms"]; b > 0 {
 			f.metrics["p99_by_before"] = f.metrics["p99_ms"] / b
 		}
 		for _, fault := range []string{"lost", "duplicated", "misrouted", "refused", "unsent"} {
-			if n := phases[0][fault] + phases[1][fault]; n != 0 {
+			if n := phases[0][fault] + phases[1][fault] + phases[2][fault]; n != 0 {
 				f.metrics[fault] += n
 			}
 		}

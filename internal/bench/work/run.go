@@ -31,13 +31,13 @@ type crowd struct {
 
 // gather starts a target with so many rooms and puts sockets into them, one
 // after the other into the next room.
-func (w *World) gather(ctx context.Context, target string, rooms, sockets int, staff bool) (*crowd, error) {
+func (w *World) gather(ctx context.Context, target string, rooms, sockets int, staff bool, text int) (*crowd, error) {
 	s, err := w.start(ctx, target, rooms)
 	if err != nil {
 		return nil, err
 	}
 	c := &crowd{w: w, ctx: ctx, s: s}
-	if c.l, err = load.New(s.proto, s.addr, textSize); err != nil {
+	if c.l, err = load.New(s.proto, s.addr, text); err != nil {
 		c.end()
 		return nil, err
 	}
@@ -191,7 +191,12 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // within runs fn on a crowd and ends it.
 func (w *World) within(ctx context.Context, target string, rooms, sockets int, staff bool, fn func(c *crowd) (figures, error)) (f figures, err error) {
-	c, err := w.gather(ctx, target, rooms, sockets, staff)
+	return w.saying(ctx, target, rooms, sockets, staff, textSize, fn)
+}
+
+// saying is within for texts of another size, in bytes.
+func (w *World) saying(ctx context.Context, target string, rooms, sockets int, staff bool, text int, fn func(c *crowd) (figures, error)) (f figures, err error) {
+	c, err := w.gather(ctx, target, rooms, sockets, staff, text)
 	if err != nil {
 		return f, err
 	}
