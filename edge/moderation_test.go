@@ -31,7 +31,10 @@ func TestBan_EndsSocketsOfOtherEdges(t *testing.T) {
 					t.Errorf("closed with %d", code)
 				}
 			}
-			t.Logf("the sockets were closed %v after the request", time.Since(began).Round(100*time.Microsecond))
+			took := time.Since(began).Round(100 * time.Microsecond)
+			if t.Logf("the sockets were closed %v after the request", took); took > soon(deaf) {
+				t.Errorf("that is more than %v", soon(deaf))
+			}
 			for _, e := range []*modEdge{one, two} {
 				if a := e.do("GET", "/rooms", e.as(bob), ""); a.status != 403 || !strings.Contains(a.body, "banned: cheats") {
 					t.Errorf("a request: %d %s", a.status, a.body)
