@@ -300,6 +300,9 @@ func (e *Edge) begin(c *fiber.Ctx, claims identity.Claims) (Session, error) {
 	if err == nil {
 		err = e.cfg.Sanctions.Check(u.ID)
 	}
+	if err == nil {
+		err = e.mayBegin(c, u.ID)
+	}
 	if err != nil {
 		return Session{}, err
 	}

@@ -20,9 +20,9 @@ import (
 // loopback addresses have none: who is on this machine, and not behind a proxy, is its
 // operator.
 type DoorLimits struct {
-	SignIn         Rate // attempts to sign in, and refreshed sessions
+	SignIn         Rate // attempts to sign in, and refreshed sessions; of a user, those that succeed
 	Anonymous      Rate // requests of nobody in particular, and of those whose word is not good
-	Connect        Rate // sockets that are opened
+	Connect        Rate // sockets that are opened, from an address, and by a user from wherever
 	AddressSockets int  // open at once
 	UserSockets    int  // open at once: another one replaces the oldest
 	Max            int  // entries remembered, some 120 bytes each; 0: 65536. Beyond it the longest idle are forgotten
@@ -44,17 +44,20 @@ func DefaultDoorLimits() DoorLimits {
 
 // What the door limits, as its metric says.
 const (
-	doorSignIn    = "sign_in"
-	doorAnonymous = "anonymous"
-	doorConnect   = "connect"
-	doorSockets   = "address_sockets"
-	doorUser      = "user_sockets"
+	doorSignIn      = "sign_in"
+	doorAnonymous   = "anonymous"
+	doorConnect     = "connect"
+	doorSockets     = "address_sockets"
+	doorUser        = "user_sockets"
+	doorUserSignIn  = "user_sign_in"
+	doorUserConnect = "user_connect"
 )
 
-// doorKey is one limit of one network.
+// doorKey is one limit of one network, or of one user.
 type doorKey struct {
 	what string
 	from netip.Prefix
+	user vezechat.UserID
 }
 
 // door keeps to DoorLimits by the algorithm of limiter. It remembers two generations:
@@ -77,7 +80,7 @@ func newDoor(l DoorLimits, reg prometheus.Registerer) *door {
 	d := &door{
 		limits: l, cur: map[doorKey]time.Time{}, from: map[netip.Prefix]int{}, users: map[vezechat.UserID][]*hub.Conn{}, guests: map[*hub.Conn]vezechat.UserID{},
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "vezechat_edge_door_refusals_total", Help: "Requests and sockets refused at the door, by limit (sign_in, anonymous, connect, address_sockets, user_sockets).",
+			Name: "vezechat_edge_door_refusals_total", Help: "Requests and sockets refused at the door, by limit (sign_in, anonymous, connect, address_sockets, user_sockets, user_sign_in, user_connect).",
 		}, []string{"limit"}),
 	}
 	reg.MustRegister(d.refused)
@@ -91,7 +94,19 @@ func (d *door) take(what string, r Rate, address string, now time.Time) error {
 	if r.Every <= 0 || from.Addr().IsLoopback() {
 		return nil
 	}
-	key := doorKey{what, from}
+	return d.count(doorKey{what: what, from: from}, r, now)
+}
+
+// takeOf counts one of something of a user, wherever they come from: else many addresses
+// would be a way around the limit of one. Errors are those of take.
+func (d *door) takeOf(user vezechat.UserID, what string, r Rate, address string, now time.Time) error {
+	if r.Every <= 0 || network(address).Addr().IsLoopback() {
+		return nil
+	}
+	return d.count(doorKey{what: what, user: user}, r, now)
+}
+
+func (d *door) count(key doorKey, r Rate, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	full, known, err := d.wait(key, r, now)
@@ -113,7 +128,7 @@ func (d *door) full(what string, r Rate, address string, now time.Time) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, _, err := d.wait(doorKey{what, from}, r, now)
+	_, _, err := d.wait(doorKey{what: what, from: from}, r, now)
 	return err
 }
 
@@ -125,7 +140,11 @@ func (d *door) wait(key doorKey, r Rate, now time.Time) (full time.Time, known b
 	}
 	if wait := r.wait(full, now); wait > 0 {
 		d.refused.WithLabelValues(key.what).Inc()
-		err = vezechat.Errorf(vezechat.CodeRateLimited, "too many requests from your address, wait a moment").RetryIn(wait)
+		whose := "from your address"
+		if key.user != 0 {
+			whose = "of yours"
+		}
+		err = vezechat.Errorf(vezechat.CodeRateLimited, "too many requests %s, wait a moment", whose).RetryIn(wait)
 	}
 	return full, known, err
 }
@@ -236,4 +255,10 @@ func (e *Edge) signsIn(h fiber.Handler) fiber.Handler {
 		}
 		return h(c)
 	}
+}
+
+// mayBegin refuses a session to somebody who has begun or refreshed too many, from
+// wherever.
+func (e *Edge) mayBegin(c *fiber.Ctx, user vezechat.UserID) error {
+	return e.door.takeOf(user, doorUserSignIn, e.cfg.Door.SignIn, e.clientIP(c), e.cfg.Now())
 }

@@ -41,7 +41,7 @@ func TestDoor_Limits(t *testing.T) {
 		{"POST", "/auth/dev", `{"handle":"c"}`, from("192.0.2.1"), 429},
 		{"POST", "/auth/dev", `{"handle":"c"}`, from("192.0.2.2"), 200},
 		{"POST", "/auth/dev", `{"handle":"c"}`, from("2001:db8::1"), 200},
-		{"POST", "/auth/dev", `{"handle":"c"}`, from("2001:db8::ffff"), 200},
+		{"POST", "/auth/dev", `{"handle":"d"}`, from("2001:db8::ffff"), 200},
 		{"POST", "/auth/dev", `{"handle":"c"}`, from("2001:db8:0:0:1::2"), 429}, // the same 64 bits
 		{"POST", "/auth/dev", `{"handle":"c"}`, from("::ffff:192.0.2.1"), 429},  // the same as 192.0.2.1
 
@@ -226,5 +226,50 @@ func TestDoor_Sockets(t *testing.T) {
 		if n := testutil.ToFloat64(w.edge.DoorRefusals(limit)); n != want {
 			t.Errorf("%s refused %v, want %v", limit, n, want)
 		}
+	}
+}
+
+// Who comes from many addresses is still one user.
+func TestDoor_UsersOfManyAddresses(t *testing.T) {
+	t.Parallel()
+	limits := edge.DoorLimits{SignIn: edge.PerMinute(3), Connect: edge.PerMinute(4)}
+	w := newWorld(t, func(c *edge.Config) { c.Door = limits })
+	n := 0
+	next := func() http.Header { n++; return from(fmt.Sprintf("192.0.2.%d", n)) }
+	for i := range 4 {
+		want := 200
+		if i == 3 {
+			want = 429
+		}
+		if a := w.do("POST", "/auth/dev", next(), `{"handle":"alice"}`); a.status != want {
+			t.Errorf("sign-in %d: %d %s, want %d", i, a.status, a.body, want)
+		}
+	}
+	if a := w.do("POST", "/auth/dev", next(), `{"handle":"bob"}`); a.status != 200 {
+		t.Errorf("somebody else: %d %s", a.status, a.body)
+	}
+	if testutil.ToFloat64(w.edge.DoorRefusals("user_sign_in")) != 1 {
+		t.Error("the sign-in that was refused is not counted")
+	}
+	s := newSocketWorld(t, func(s settings) {
+		s.edge.TrustedProxies = nil // loopback is one
+		s.edge.Door = limits
+	})
+	base, _ := s.serve(t)
+	for range 4 {
+		if res, _ := upgrade(t, base, "/ws", with(next(), "Authorization", s.as(alice).Get("Authorization"))); res.StatusCode != 101 {
+			t.Fatal(res.Status)
+		}
+	}
+	if res, _ := upgrade(t, base, "/ws", with(next(), "Authorization", s.as(alice).Get("Authorization"))); res.StatusCode != 429 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("the fifth socket: %s %v", res.Status, res.Header)
+	}
+	late := dial(t, base, "/ws", next())
+	late.say(`{"type":"auth","token":%q}`, s.token(alice))
+	if code := late.closed(); code != 4007 {
+		t.Errorf("the fifth socket, by its first frame: closed with %d", code)
+	}
+	if testutil.ToFloat64(s.edge.DoorRefusals("user_connect")) != 2 {
+		t.Error("the sockets that were refused are not counted")
 	}
 }

@@ -149,6 +149,9 @@ func (e *Edge) welcome(c *fiber.Ctx, g signin.Grant, session string, begun time.
 	if err == nil {
 		err = e.cfg.Sanctions.SignedOut(u.ID, begun)
 	}
+	if err == nil {
+		err = e.mayBegin(c, u.ID)
+	}
 	if err != nil {
 		return Session{}, err
 	}

@@ -91,6 +91,11 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 		if err := e.door.take(doorConnect, e.cfg.Door.Connect, st.address, e.cfg.Now()); err != nil {
 			return err
 		}
+		if st.session != nil {
+			if err := e.connects(*st.session, st.address); err != nil {
+				return err
+			}
+		}
 		if st.leave, err = e.door.enter(st.address); err != nil {
 			return err
 		}
@@ -102,6 +107,11 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 		}
 		return nil
 	}
+}
+
+// connects counts a socket that somebody opens, wherever they come from.
+func (e *Edge) connects(s Session, address string) error {
+	return e.door.takeOf(s.Caller.UserID, doorUserConnect, e.cfg.Door.Connect, address, e.cfg.Now())
 }
 
 func (e *Edge) start(c *fiber.Ctx) (*start, error) {
@@ -178,6 +188,11 @@ func (e *Edge) greet(src *source, st *start) *hub.Conn {
 		if s == nil {
 			e.metrics.rejected.WithLabelValues(code.String()).Inc()
 			dismiss(src, w, code)
+			return nil
+		}
+		if e.connects(*s, st.address) != nil {
+			e.metrics.rejected.WithLabelValues(wire.CloseRate.String()).Inc()
+			dismiss(src, w, wire.CloseRate)
 			return nil
 		}
 		st.session = s

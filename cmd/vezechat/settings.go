@@ -65,9 +65,9 @@ type settings struct {
 	OTLPEndpoint     string        `name:"otel-exporter-otlp-endpoint" setting:"OTEL_EXPORTER_OTLP_ENDPOINT" help:"Where traces go, by OTLP over HTTP; empty: nowhere."`
 	PprofListen      string        `name:"pprof-listen" setting:"PPROF_LISTEN" help:"host:port of Go's profiler, on the loopback interface only; empty: off."`
 	OutgoingAllow    string        `name:"outgoing-allow" setting:"OUTGOING_ALLOW" help:"Hosts, host:port, addresses and ranges that may be asked although they are not public, when their address comes from data; separated by commas."`
-	LimitSignIns     int           `name:"limit-sign-ins" setting:"LIMIT_SIGN_INS" default:"60" help:"Attempts to sign in and refreshed sessions, of one address a minute; 0: any number."`
+	LimitSignIns     int           `name:"limit-sign-ins" setting:"LIMIT_SIGN_INS" default:"60" help:"Attempts to sign in and refreshed sessions, of one address and of one user a minute; 0: any number."`
 	LimitAnonymous   int           `name:"limit-anonymous" setting:"LIMIT_ANONYMOUS" default:"1200" help:"Requests of nobody in particular, of one address a minute; 0: any number."`
-	LimitConnects    int           `name:"limit-connects" setting:"LIMIT_CONNECTS" default:"600" help:"Sockets opened, of one address a minute; 0: any number."`
+	LimitConnects    int           `name:"limit-connects" setting:"LIMIT_CONNECTS" default:"600" help:"Sockets opened, of one address and of one user a minute; 0: any number."`
 	LimitAddress     int           `name:"limit-address-sockets" setting:"LIMIT_ADDRESS_SOCKETS" default:"1000" help:"Sockets of one address that are open at once; 0: any number."`
 	LimitUser        int           `name:"limit-user-sockets" setting:"LIMIT_USER_SOCKETS" default:"100" help:"Sockets of one user that are open at once: another one replaces the oldest; 0: any number."`
 	retention
