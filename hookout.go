@@ -67,6 +67,7 @@ const (
 	HookOffGone    = "the receiver answered 410: it is gone"
 	HookOffFailing = "the receiver has failed for too long"
 	HookOffBehind  = "too many events wait for it"
+	HookOffMaker   = "whoever made it may not keep hooks here any more"
 )
 
 // OutgoingHook is an address that is told of events, without its secret.

@@ -136,8 +136,12 @@ UPDATE outgoing_hooks o SET url = coalesce($2, o.url), types = coalesce($3, o.ty
     at_seq = CASE WHEN $4 THEN p.seq ELSE o.at_seq END
 FROM log_position p WHERE o.id = $1 AND p.stream = $5`
 
+// turnOutgoingOn makes a hook theirs who turn it on, when it is off because whoever made it
+// may keep none.
 const turnOutgoingOn = `
-UPDATE outgoing_hooks SET off_at = NULL, off_reason = '', failures = 0, failing_since = NULL, next_at = NULL WHERE id = $1`
+UPDATE outgoing_hooks SET made_by = CASE WHEN off_reason = $2 THEN $3 ELSE made_by END,
+    off_at = NULL, off_reason = '', failures = 0, failing_since = NULL, next_at = NULL
+WHERE id = $1`
 
 // turnOutgoingOff ends a claim, too: what is on its way then is not noted.
 const turnOutgoingOff = `
@@ -165,7 +169,7 @@ func (s *Store) ChangeOutgoing(ctx context.Context, r vezechat.ChangeOutgoing) (
 		switch {
 		case r.On == nil:
 		case *r.On && !h.On:
-			_, err = tx.Exec(ctx, turnOutgoingOn, r.ID)
+			_, err = tx.Exec(ctx, turnOutgoingOn, r.ID, vezechat.HookOffMaker, r.Caller.UserID)
 		case !*r.On:
 			_, err = tx.Exec(ctx, turnOutgoingOff, r.ID, s.now(), vezechat.HookOffByHand)
 		}
@@ -253,9 +257,13 @@ func (s *Store) noteOutgoingOff(ctx context.Context, tx pgx.Tx, h vezechat.Outgo
 	if h.RoomID == 0 {
 		return nil // administrators have its page, and the log
 	}
+	again := h.MadeBy + " made it, and may turn it on again."
+	if h.OffReason == vezechat.HookOffMaker {
+		again = "It was made by " + h.MadeBy + "; it becomes theirs who turn it on again."
+	}
 	return emit(ctx, tx, []vezechat.Event{{
 		Type: vezechat.EventMessageCreated, RoomID: h.RoomID, UserID: user, Handle: h.Name, Flags: []string{vezechat.FlagBot}, At: at,
 		Nonce: fmt.Sprintf("off-%d-%d", h.ID, at.UnixMilli()),
-		Text:  fmt.Sprintf("This hook was turned off: %s. %s made it, and may turn it on again.", h.OffReason, h.MadeBy),
+		Text:  fmt.Sprintf("This hook was turned off: %s. %s", h.OffReason, again),
 	}}, vezechat.Trace{})
 }

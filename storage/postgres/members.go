@@ -190,7 +190,10 @@ func (s *Store) putMember(ctx context.Context, tx pgx.Tx, r vezechat.MemberChang
 		}
 		m.Role = r.Role
 	}
-	return m, emit(ctx, tx, []vezechat.Event{s.memberEvent(vezechat.EventMemberJoined, r, m)}, r.Trace)
+	if err := emit(ctx, tx, []vezechat.Event{s.memberEvent(vezechat.EventMemberJoined, r, m)}, r.Trace); err != nil || m.Role.Rank() >= was.Role.Rank() {
+		return m, err
+	}
+	return m, s.endHooks(ctx, tx, r.RoomRef, r.UserID)
 }
 
 func (s *Store) memberEvent(t vezechat.EventType, r vezechat.MemberChange, m vezechat.Member) vezechat.Event {
@@ -258,7 +261,10 @@ func (s *Store) RemoveMember(ctx context.Context, r vezechat.MemberChange) error
 		}); err != nil {
 			return err
 		}
-		return emit(ctx, tx, []vezechat.Event{s.memberEvent(t, r, m)}, r.Trace)
+		if err := emit(ctx, tx, []vezechat.Event{s.memberEvent(t, r, m)}, r.Trace); err != nil {
+			return err
+		}
+		return s.endHooks(ctx, tx, r.RoomRef, r.UserID)
 	})
 	if err == nil {
 		s.signalOutbox()

@@ -303,7 +303,11 @@ func (a *acting) onMember(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err := a.closeCase(ctx, e, true); err != nil {
 		return nil, err
 	}
-	return a.done(ctx, e, event)
+	entry, err := a.done(ctx, e, event)
+	if err != nil || a.Kind != vezechat.ModBan {
+		return entry, err
+	}
+	return entry, a.s.endHooks(ctx, a.tx, vezechat.RoomRef{Caller: a.Caller, RoomID: a.RoomID}, a.UserID)
 }
 
 const updateSlowMode = `
@@ -404,6 +408,11 @@ func (a *acting) onHub(ctx context.Context) (*vezechat.AuditEntry, error) {
 		return nil, err
 	}
 	noticeAfter(a.tx, vezechat.ModNotice{Sanction: &sanction})
+	if a.Kind == vezechat.ModBan {
+		if err := a.s.endAllHooks(ctx, a.tx, a.Caller.UserID, a.UserID); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.closeCase(ctx, e, true); err != nil {
 		return nil, err
 	}
