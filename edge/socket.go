@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"math/rand/v2"
 	"runtime/debug"
@@ -84,6 +85,9 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 			c.Set(fiber.HeaderUpgrade, "websocket")
 			return fiber.NewError(fiber.StatusUpgradeRequired, "this address speaks WebSocket")
 		}
+		if !usableKey(c.Get(fiber.HeaderSecWebSocketKey)) {
+			return vezechat.Errorf(vezechat.CodeBadRequest, "Sec-WebSocket-Key: want 16 bytes in base64")
+		}
 		st, err := e.start(c)
 		if err != nil {
 			return err
@@ -107,6 +111,13 @@ func (e *Edge) upgrade(begin conversation) fiber.Handler {
 		}
 		return nil
 	}
+}
+
+// usableKey reports whether a client's key is one (RFC 6455 §4.2.1: the library looks only
+// whether there is one).
+func usableKey(key string) bool {
+	b, err := base64.StdEncoding.DecodeString(key)
+	return err == nil && len(b) == 16
 }
 
 // connects counts a socket that somebody opens, wherever they come from.

@@ -43,6 +43,11 @@ func TestSocket_WhoMayOpenOne(t *testing.T) {
 		{"a wildcard", "/ws/rooms/*", w.as(alice), 404, "not_found"},
 		{"a bad cursor", "/ws/rooms/1?after=-1", w.as(alice), 400, "bad_request"},
 		{"another version", "/ws", with(w.as(alice), "Sec-WebSocket-Version", "8"), 426, ""},
+		{"no key", "/ws", http.Header{"Authorization": w.as(alice)["Authorization"], "Sec-Websocket-Key": nil}, 400, "bad_request"},
+		{"a key that is no base64", "/ws", with(w.as(alice), "Sec-WebSocket-Key", "not base64 at all!!!!!!="), 400, "bad_request"},
+		{"a key of 15 bytes", "/ws", with(w.as(alice), "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j"), 400, "bad_request"},
+		{"a key of 17 bytes, and nobody yet", "/ws/rooms/2", http.Header{"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZTE="}}, 400, "bad_request"},
+		{"a key of 16 bytes", "/ws", with(w.as(alice), "Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4PEA=="), 101, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -75,7 +75,9 @@ func upgrade(t testing.TB, base, path string, h http.Header, early ...byte) (*ht
 	if h.Get("Sec-WebSocket-Version") == "" {
 		req += "Sec-WebSocket-Version: 13\r\n"
 	}
-	req += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	if _, own := h["Sec-Websocket-Key"]; !own {
+		req += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	}
 	for k, vs := range h {
 		for _, v := range vs {
 			req += k + ": " + v + "\r\n"
