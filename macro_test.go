@@ -145,7 +145,7 @@ func TestAccess_RoomsOfTickets(t *testing.T) {
 	scopes := func(more ...vezechat.Scope) vezechat.Scopes {
 		return append(vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite}, more...)
 	}
-	acts := []vezechat.Action{vezechat.ActionSee, vezechat.ActionPost, vezechat.ActionAmend, vezechat.ActionModify, vezechat.ActionInvite, vezechat.ActionRemove, vezechat.ActionAppoint}
+	acts := []vezechat.Action{vezechat.ActionSee, vezechat.ActionPost, vezechat.ActionAmend, vezechat.ActionModify, vezechat.ActionArchive, vezechat.ActionInvite, vezechat.ActionRemove, vezechat.ActionAppoint, vezechat.ActionHook}
 	for _, tt := range []struct {
 		name   string
 		scopes vezechat.Scopes

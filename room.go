@@ -113,7 +113,8 @@ type Action string
 const (
 	ActionSee     Action = "see"     // know that it exists, read it, hear it
 	ActionPost    Action = "post"    // send, react, type
-	ActionModify  Action = "modify"  // rename, change meta, archive
+	ActionModify  Action = "modify"  // rename, change meta
+	ActionArchive Action = "archive" // close it for writing, for good
 	ActionInvite  Action = "invite"  // add a member
 	ActionRemove  Action = "remove"  // remove another member
 	ActionAmend   Action = "amend"   // delete another's message
@@ -146,6 +147,13 @@ func (a Access) May(c Caller, act Action, now time.Time) error {
 	switch act {
 	case ActionPost:
 		return a.mayPost(c, runs, now)
+	case ActionArchive:
+		if a.Room.Kind == KindGlobal && c.Scopes.Has(ScopeChatAdmin) { // it is everybody's, as is the making of it theirs
+			return nil
+		}
+		if a.Room.Kind != KindGlobal && a.Room.Kind != KindDM && (c.Staff() || a.Role == RoleOwner) {
+			return nil
+		}
 	case ActionModify, ActionAppoint:
 		if a.Room.Kind != KindDM && (c.Staff() || a.Role == RoleOwner) {
 			return nil
@@ -224,7 +232,8 @@ type RoomService interface {
 	// UpdateRoom changes what is not nil.
 	UpdateRoom(ctx context.Context, r UpdateRoom) (Room, error)
 
-	// ArchiveRoom closes a room for writing. Doing it twice is harmless.
+	// ArchiveRoom closes a room for writing, a global one with chat.admin. Doing it
+	// twice is harmless.
 	ArchiveRoom(ctx context.Context, r RoomRef) error
 
 	// Members lists a room's members by handle.

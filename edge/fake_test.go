@@ -216,7 +216,7 @@ func (h *fakeHub) ArchiveRoom(_ context.Context, r vezechat.RoomRef) error {
 	if err := h.begin("ArchiveRoom"); err != nil {
 		return err
 	}
-	room, _, err := h.access(r, vezechat.ActionModify)
+	room, _, err := h.access(r, vezechat.ActionArchive)
 	if err == nil {
 		room.ArchivedAt = new(h.now())
 	}

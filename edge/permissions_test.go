@@ -88,6 +88,7 @@ var rules = []rule{
 	{"PATCH /rooms/{global}", `{"slow_mode":0}`, 200, "uffffffyfyf"},
 	{"PATCH /rooms/{dm}", `{"slow_mode":0}`, 200, "ufnfnnnnnnn"},
 	{"DELETE /rooms/{room}", "", 204, owns},
+	{"DELETE /rooms/{lobby}", "", 204, "uffffffffyf"},
 	{"POST /rooms/{room}/join", "", 200, here},
 	{"POST /rooms/{global}/join", "", 200, accounts},
 	{"POST /rooms/{room}/leave", "", 204, "ufnyycnnnyn"}, // its last owner,

@@ -20,7 +20,7 @@ import (
 // has changed it, so that no answer depends on the one before:
 //
 //	{room}    a guild with a member, a moderator, an owner, and {peer}, a member
-//	{global}  a global room
+//	{global}  a global room, {lobby} another one, whose owner is another administrator
 //	{public}  a guild that anyone may enter, {inviting} one to which user is invited
 //	{invited} who is invited to {room}
 //	{dm}      the direct messages of the member and {peer}
@@ -154,6 +154,10 @@ func (w *walker) marks(text, role string) (pairs []string) {
 	if has("{public}") {
 		body := fmt.Sprintf(`{"name":%q,"kind":"guild","public":true}`, w.name("Public"))
 		pairs = append(pairs, "{public}", fmt.Sprint(w.must(201, "POST", "/rooms", w.as(peer), body).id(w.t)))
+	}
+	if has("{lobby}") {
+		body := fmt.Sprintf(`{"name":%q,"kind":"global"}`, w.name("Lobby"))
+		pairs = append(pairs, "{lobby}", fmt.Sprint(w.must(201, "POST", "/rooms", w.as("founder", vezechat.ScopeChatAdmin), body).id(w.t)))
 	}
 	if has("{inviting}") {
 		at := w.guild()

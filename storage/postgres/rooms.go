@@ -350,7 +350,7 @@ func (s *Store) ArchiveRoom(ctx context.Context, r vezechat.RoomRef) error {
 		if err != nil || a.Room.ArchivedAt != nil {
 			return err
 		}
-		if err := a.May(r.Caller, vezechat.ActionModify, s.now()); err != nil {
+		if err := a.May(r.Caller, vezechat.ActionArchive, s.now()); err != nil {
 			return err
 		}
 		at := s.now()
