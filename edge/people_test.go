@@ -45,7 +45,7 @@ func TestPeople_Handles(t *testing.T) {
 		}
 		seen[got] = true
 	}
-	for subject, handle := range map[string]string{"p1": "pilot", "p2": "PILOT", "p3": "pіlot", "p4": "pil0t", "p5": "@pilot", "p6": "pi\u200blot", "p7": "pilot\u00ad"} {
+	for subject, handle := range map[string]string{"p1": "pilot", "p2": "PILOT", "p3": "pіlot", "p4": "pil0t", "p5": "@pilot", "p6": "pi\u200blot", "p7": "pilot\u00ad", "p8": "ᴘɪʟᴏᴛ"} {
 		got := called(subject, handle)
 		if seen[got] || got == "@"+handle {
 			t.Errorf("%q is called %s like somebody else", handle, got)

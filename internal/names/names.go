@@ -3,7 +3,7 @@
 //
 // A name is kept in Unicode form NFKC without characters that nobody sees or
 // that reorder what stands around them. Two names collide when they share a Key
-// (they read alike: letter case, confusable letters) or a Look (they look alike
+// (they read alike: letter case, small capitals, confusable letters) or a Look (they look alike
 // as written), both by the skeleton of UTS #39 §4. It knows no database.
 package names
 
@@ -32,6 +32,10 @@ type Name struct {
 	Text string
 	Key  string // equal for names that read alike
 	Look string // equal for names that look alike
+
+	// Was is the Key as it was while small capitals were letters of their own: names that
+	// were kept then are found by it.
+	Was string
 }
 
 // Room returns a room's name as it is kept. CodeBadRequest: it is empty, not
@@ -96,14 +100,16 @@ func Numbered(h Name, suffix string) Name {
 }
 
 func of(s string) Name {
-	return Name{Text: s, Key: key(s), Look: confusables.Skeleton(s)}
+	folded := fold(s)
+	return Name{Text: s, Key: skeleton(smallCapitals.Replace(folded)), Look: confusables.Skeleton(s), Was: skeleton(folded)}
 }
 
 // key folds case on both sides of the skeleton: the skeleton of I is l, that of
 // 0 is O, and neither may hide behind the case it is written in.
-func key(s string) string {
-	return fold(confusables.Skeleton(fold(s)))
-}
+func key(s string) string { return skeleton(fold(s)) }
+
+// skeleton is that of what is folded, folded.
+func skeleton(s string) string { return fold(confusables.Skeleton(s)) }
 
 func fold(s string) string { return cases.Fold().String(norm.NFKC.String(s)) }
 
@@ -135,7 +141,7 @@ func asRead(s string) string {
 
 // smallCapitals are letters of phonetic alphabets that are read as Latin ones, and which
 // UTS #39 does not take for them.
-var smallCapitals = strings.NewReplacer("ᴀ", "a", "ʙ", "b", "ᴄ", "c", "ᴅ", "d", "ᴇ", "e", "ꜰ", "f", "ɢ", "g", "ʜ", "h", "ɪ", "i", "ᴋ", "k",
+var smallCapitals = strings.NewReplacer("ᴀ", "a", "ʙ", "b", "ᴄ", "c", "ᴅ", "d", "ᴇ", "e", "ꜰ", "f", "ɢ", "g", "ʜ", "h", "ɪ", "i", "ᴊ", "j", "ᴋ", "k",
 	"ʟ", "l", "ᴍ", "m", "ɴ", "n", "ᴏ", "o", "ᴘ", "p", "ꞯ", "q", "ʀ", "r", "ꜱ", "s", "ᴛ", "t", "ᴜ", "u", "ᴠ", "v", "ᴡ", "w", "ʏ", "y", "ᴢ", "z")
 
 // unmarked is a word without accents: at a glance they are none.

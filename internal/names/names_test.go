@@ -74,6 +74,10 @@ func TestNames_ThatLookAlikeCollide(t *testing.T) {
 		{"Ill", "lll", true},
 		{"paypal", "pаypаl", true},
 		{"straße", "STRASSE", true},
+		{"alice", "ᴀʟɪᴄᴇ", true}, // small capitals
+		{"Jazz Quiz", "ᴊᴀᴢᴢ ꞯᴜɪᴢ", true},
+		{"PILOT", "ᴘɪʟ0ᴛ", true},
+		{"ᴀʟɪᴄᴇ", "ᴀʟɪᴄᴇ ʙ", false},
 		{"trade", "traded", false},
 		{"mail", "mall", false},
 		{"guild 1", "guild 2", false},

@@ -115,9 +115,9 @@ func (s *Store) makeKey(ctx context.Context, tx pgx.Tx, r vezechat.MakeKey, hand
 // keyUser is the user that a game or bot is. It has the handle that was asked for or
 // none: a number behind it would make it somebody whom nobody expects.
 func keyUser(ctx context.Context, tx pgx.Tx, handle names.Name) (vezechat.User, error) {
-	u, err := scanUser(tx.QueryRow(ctx, selectIdentity, keyIssuer, handle.Key))
+	u, err := scanUser(tx.QueryRow(ctx, selectIdentity, keyIssuer, handle.Was))
 	if errors.Is(err, pgx.ErrNoRows) {
-		u, err = scanUser(tx.QueryRow(ctx, insertUser, keyIssuer, handle.Key, handle.Text, handle.Key, handle.Look, "", false, vezechat.StandingNone))
+		u, err = scanUser(tx.QueryRow(ctx, insertUser, keyIssuer, handle.Was, handle.Text, handle.Key, handle.Look, "", false, vezechat.StandingNone))
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return u, vezechat.Errorf(vezechat.CodeConflict, "the handle %s, or one that looks like it, is somebody else's", handle.Text)

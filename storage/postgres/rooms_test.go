@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/names"
 	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
@@ -40,6 +41,50 @@ func TestEnsureUser(t *testing.T) {
 	wantCode(t, err, vezechat.CodeNotFound)
 	_, err = w.EnsureUser(ctx, vezechat.Identity{Issuer: "i", Subject: "2", Handle: "\u202e"})
 	wantCode(t, err, vezechat.CodeBadRequest)
+}
+
+// Small capitals read as the letters that they are of. Handles that were taken while they
+// did not are still found.
+func TestEnsureUser_SmallCapitals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, postgres.Options{})
+	ctx := t.Context()
+	called := func(subject, handle string) vezechat.User {
+		u, err := w.EnsureUser(ctx, vezechat.Identity{Issuer: "i", Subject: subject, Handle: handle})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	found := func(handle string, want vezechat.UserID) {
+		t.Helper()
+		u, err := w.User(ctx, vezechat.UserQuery{Handle: handle})
+		if want == 0 {
+			wantCode(t, err, vezechat.CodeNotFound)
+		} else if err != nil || u.ID != want {
+			t.Errorf("%s: %+v, %v, want %d", handle, u, err, want)
+		}
+	}
+	alice := called("1", "alice")
+	found("ᴀʟɪᴄᴇ", 0) // looking for one does not find the other
+	like := called("2", "ᴀʟɪᴄᴇ")
+	if like.Handle != "@ᴀʟɪᴄᴇ2" {
+		t.Errorf("called %s, want a number appended", like.Handle)
+	}
+	found("alice", alice.ID)
+	found("ᴀʟɪᴄᴇ2", like.ID)
+	name, err := names.Handle("ᴀʟɪᴄᴇ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := w.count(`WITH u AS (UPDATE users SET handle = $2, handle_key = $3, handle_look = $4 WHERE id = $1 RETURNING 1) SELECT count(*) FROM u`, like.ID, name.Text, name.Was, name.Look); n != 1 {
+		t.Fatalf("%d rows", n)
+	}
+	found("alice", alice.ID)
+	found("ᴀʟɪᴄᴇ", like.ID)
+	if u := called("3", "ᴀʟɪᴄᴇ"); u.Handle == "@ᴀʟɪᴄᴇ" {
+		t.Error("taken twice")
+	}
 }
 
 func TestEnsureUser_AtOnce(t *testing.T) {

@@ -106,8 +106,10 @@ func handleNumber(n int) string {
 const selectUserByID = `
 SELECT ` + userColumns + ` FROM users WHERE id = $1`
 
+// selectUserByHandle prefers a handle that was kept while small capitals were letters of
+// their own.
 const selectUserByHandle = `
-SELECT ` + userColumns + ` FROM users WHERE handle_key = $1 AND NOT guest`
+SELECT ` + userColumns + ` FROM users WHERE handle_key IN ($1, $2) AND NOT guest ORDER BY handle_key <> $2 LIMIT 1`
 
 // User implements vezechat.UserService. A handle is found however its letters
 // are cased, with or without its "@"; guests are found by their id alone.
@@ -142,7 +144,7 @@ func userByHandle(ctx context.Context, db querier, handle string) (vezechat.User
 	if err != nil {
 		return vezechat.User{}, pgx.ErrNoRows
 	}
-	u, err := scanUser(db.QueryRow(ctx, selectUserByHandle, h.Key))
+	u, err := scanUser(db.QueryRow(ctx, selectUserByHandle, h.Key, h.Was))
 	if err == nil && !names.Same(u.Handle, h.Text) {
 		return vezechat.User{}, pgx.ErrNoRows
 	}
