@@ -362,6 +362,9 @@ func TestEdge_GuardsNames(t *testing.T) {
 	d := newDeskWorld(t, func(d *deskWorld) { d.guard = g })
 	for _, tt := range []struct{ method, path, body string }{
 		{"POST", "/rooms", `{"name":"The kw4ffel","kind":"guild"}`},
+		{"POST", "/rooms", `{"name":"Den","kind":"guild","meta":{"motto":["be","a kw4ffel"]}}`},
+		{"POST", "/rooms", `{"name":"Den","kind":"guild","meta":{"kwaffel":1}}`},
+		{"POST", "/rooms", `{"name":"Den","kind":"guild","meta":{"motto":"what would be redacted: grobbel"}}`},
 		{"POST", "/tickets", `{"subject":"you kwaffels"}`},
 		{"POST", "/tickets", `{"subject":"help","body":"you kwaffels"}`},
 		{"POST", "/tickets", `{"subject":"a holdword"}`},
@@ -381,15 +384,30 @@ func TestEdge_GuardsNames(t *testing.T) {
 	if a := d.do("PATCH", fmt.Sprint("/rooms/", room.ID), d.as(ann), `{"name":"kwaffel"}`); a.status != 422 {
 		t.Errorf("renamed: %d %s", a.status, a.body)
 	}
+	if a := d.do("PATCH", fmt.Sprint("/rooms/", room.ID), d.as(ann), `{"meta":{"map":"kwaffel"}}`); a.status != 422 {
+		t.Errorf("its meta: %d %s", a.status, a.body)
+	}
+	d.must(200, "PATCH", fmt.Sprint("/rooms/", room.ID), d.as(ann), `{"meta":{"map":"dust2","limits":[1,true,null]}}`)
 	ticket := d.ticket("a grobbel")
 	if a := d.do("PATCH", ticket, d.staff(), `{"subject":"kwaffel"}`); a.status != 422 {
 		t.Errorf("a subject of the desk's: %d %s", a.status, a.body)
+	}
+	if a := d.do("POST", ticket+"/split", d.staff(), `{"from":1,"subject":"kwaffel"}`); a.status != 422 {
+		t.Errorf("the subject of a part: %d %s", a.status, a.body)
 	}
 	if a := d.do("POST", ticket+"/comments", d.as(ann), `{"text":"you kwaffel"}`); a.status != 422 {
 		t.Errorf("a comment: %d %s", a.status, a.body)
 	}
 	if a := d.do("GET", ticket, d.as(ann), ""); !strings.Contains(a.body, "a *******") {
 		t.Errorf("%s", a.body)
+	}
+	d.must(200, "POST", ticket+"/transition", d.staff(), `{"move":"solve"}`)
+	if a := d.do("POST", ticket+"/rate", d.as(ann), `{"score":1,"comment":"a kwaffel"}`); a.status != 422 {
+		t.Errorf("what a rating says: %d %s", a.status, a.body)
+	}
+	d.must(200, "POST", ticket+"/rate", d.as(ann), `{"score":1,"comment":"a grobbel"}`)
+	if a := d.do("GET", ticket, d.staff(), ""); !strings.Contains(a.body, `"a *******"`) || strings.Contains(a.body, "grobbel") {
+		t.Errorf("rated: %s", a.body)
 	}
 }
 
@@ -459,6 +477,7 @@ func TestEdge_BlockedTextIsNowhere(t *testing.T) {
 	must(t, err)
 	nowhere("the Poster's metrics", fmt.Sprint(counted), "vezechat_edge_guard_verdicts_total")
 	nowhere("the history", d.do("GET", path+"/messages", d.as(ann), "").body, "the first")
+	nowhere("search", d.do("GET", "/search?q=first", d.as(ann), "").body+d.do("GET", "/search?q=kwaffel", d.as(ann), "").body+d.do("GET", "/search?q=kw4ffel", d.as(ann), "").body, "the first")
 }
 
 func entries(t *testing.T, v any) string {

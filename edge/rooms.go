@@ -77,6 +77,9 @@ func (e *Edge) createRoom(c *fiber.Ctx, s Session) error {
 	if r.Name, err = e.cfg.Poster.Text(c.UserContext(), s.Caller, r.Kind, r.Name); err != nil {
 		return err
 	}
+	if err := e.guardKept(c, s.Caller, r.Kind, "meta", textsOf(r.Meta)...); err != nil {
+		return err
+	}
 	room, err := e.cfg.Rooms.CreateRoom(c.UserContext(), r)
 	if err != nil {
 		return err
@@ -150,20 +153,34 @@ func (e *Edge) updateRoom(c *fiber.Ctx, s Session) error {
 	if err := checkUpdate(p, r); err != nil {
 		return err
 	}
-	if r.Name != nil {
-		acc, err := e.cfg.Rooms.Access(c.UserContext(), ref)
-		if err != nil {
-			return err
-		}
-		if *r.Name, err = e.cfg.Poster.Text(c.UserContext(), s.Caller, acc.Room.Kind, *r.Name); err != nil {
-			return err
-		}
+	if err := e.guardUpdate(c, s, &r); err != nil {
+		return err
 	}
 	room, err := e.cfg.Rooms.UpdateRoom(c.UserContext(), r)
 	if err != nil {
 		return err
 	}
 	return c.JSON(room)
+}
+
+// guardUpdate asks the guards about what a room is called, and its meta.
+func (e *Edge) guardUpdate(c *fiber.Ctx, s Session, r *vezechat.UpdateRoom) error {
+	if r.Name == nil && r.Meta == nil {
+		return nil
+	}
+	acc, err := e.cfg.Rooms.Access(c.UserContext(), r.RoomRef)
+	if err != nil {
+		return err
+	}
+	if r.Name != nil {
+		if *r.Name, err = e.cfg.Poster.Text(c.UserContext(), s.Caller, acc.Room.Kind, *r.Name); err != nil {
+			return err
+		}
+	}
+	if r.Meta == nil {
+		return nil
+	}
+	return e.guardKept(c, s.Caller, acc.Room.Kind, "meta", textsOf(*r.Meta)...)
 }
 
 const maxSlowMode = 6 * 60 * 60 // seconds

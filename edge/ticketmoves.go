@@ -148,6 +148,9 @@ func (e *Edge) splitTicket(c *fiber.Ctx, s Session) error {
 	if err := vezechat.CheckNonce(r.Key); err != nil {
 		return err
 	}
+	if err := e.guardTicket(c, s.Caller, &r.Subject); err != nil {
+		return err
+	}
 	t, err := e.cfg.Tickets.SplitTicket(c.UserContext(), r)
 	if err != nil {
 		return err
@@ -187,6 +190,9 @@ func (e *Edge) rateTicket(c *fiber.Ctx, s Session) error {
 	}
 	r := vezechat.RateTicket{TicketRef: ref, Score: int(p.Int("score", 0, 1, 5)), Comment: p.String("comment")}
 	if err := p.Done(); err != nil {
+		return err
+	}
+	if err := e.guardTicket(c, s.Caller, &r.Comment); err != nil {
 		return err
 	}
 	if err := e.cfg.Tickets.RateTicket(c.UserContext(), r); err != nil {
