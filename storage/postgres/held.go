@@ -136,7 +136,7 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.may(acc, vezechat.StandingNone); err != nil {
+	if err := a.mayGiveBack(acc, vezechat.StandingNone); err != nil {
 		if vezechat.CodeOf(err) == vezechat.CodeNotFound {
 			return nil, noSuchHeld()
 		}
@@ -154,7 +154,7 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.may(acc, target); err != nil {
+	if err := a.mayGiveBack(acc, target); err != nil {
 		return nil, err
 	}
 	e := a.entry()
@@ -183,6 +183,36 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	h.State, h.Reason = e.After.Held, a.Reason
 	noticeAfter(a.tx, vezechat.ModNotice{Held: &h})
 	return a.done(ctx, e, events...)
+}
+
+// mayGiveBack is may; but what a guard has taken from direct messages the hub's moderators
+// decide about, to whom the queue shows it: else nobody could.
+func (a *acting) mayGiveBack(acc vezechat.Access, target vezechat.Standing) error {
+	err := a.may(acc, target)
+	if acc.Room.Kind != vezechat.KindDM || vezechat.CodeOf(err) != vezechat.CodeNotFound || !a.Caller.Staff() {
+		return err
+	}
+	return a.Caller.MayModerateHub(target)
+}
+
+const selectCaseOf = `
+SELECT EXISTS (SELECT FROM moderation_cases WHERE room_id = $1 AND message_id = $2 AND state <> 'done')`
+
+// mayMessage is may, of a message; one that waits in the queue is given back as mayGiveBack
+// says.
+func (a *acting) mayMessage(ctx context.Context, acc vezechat.Access, target vezechat.Standing) error {
+	err := a.may(acc, target)
+	if a.Kind != vezechat.ModRestore || vezechat.CodeOf(err) != vezechat.CodeNotFound {
+		return err
+	}
+	waits := false
+	if err := a.tx.QueryRow(ctx, selectCaseOf, a.RoomID, a.MessageID).Scan(&waits); err != nil {
+		return err
+	}
+	if !waits {
+		return err
+	}
+	return a.mayGiveBack(acc, target)
 }
 
 // mayBeSaid: nobody is made to speak where they have been banned from since.

@@ -171,7 +171,7 @@ func (a *acting) onMessage(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.may(acc, vezechat.StandingNone); err != nil { // before the question whether there is such a message
+	if err := a.mayMessage(ctx, acc, vezechat.StandingNone); err != nil { // before the question whether there is such a message
 		return nil, err
 	}
 	var handle, state string
@@ -187,7 +187,7 @@ func (a *acting) onMessage(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.may(acc, target); err != nil {
+	if err := a.mayMessage(ctx, acc, target); err != nil {
 		return nil, err
 	}
 	move := messageMoves[a.Kind]
