@@ -187,8 +187,9 @@ func (a ModAct) Ends() time.Time {
 //
 // The room's owner and moderators act in their room, holders of chat.moderate and
 // chat.admin in every room, also in those that they are no members of; but nobody in
-// direct messages that they are no part of, nor, without the desk's scope, in rooms of
-// tickets. In direct messages and rooms of tickets only messages are acted on.
+// direct messages that they are no part of (what the queue shows of these storage lets
+// those decide about whom MayModerateHub allows it), nor, without the desk's scope, in rooms
+// of tickets. In direct messages and rooms of tickets only messages are acted on.
 func (a Access) MayModerate(c Caller, k ModKind, target Standing) error {
 	staff := c.Staff() && c.UserID != 0 && c.UserID == a.UserID
 	private := a.Room.Kind == KindDM || a.Room.Kind == KindSupport

@@ -136,7 +136,7 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.mayGiveBack(acc, vezechat.StandingNone); err != nil {
+	if err := a.mayJudge(acc, vezechat.StandingNone); err != nil {
 		if vezechat.CodeOf(err) == vezechat.CodeNotFound {
 			return nil, noSuchHeld()
 		}
@@ -154,7 +154,7 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.mayGiveBack(acc, target); err != nil {
+	if err := a.mayJudge(acc, target); err != nil {
 		return nil, err
 	}
 	e := a.entry()
@@ -185,9 +185,9 @@ func (a *acting) onHeld(ctx context.Context) (*vezechat.AuditEntry, error) {
 	return a.done(ctx, e, events...)
 }
 
-// mayGiveBack is may; but what a guard has taken from direct messages the hub's moderators
-// decide about, to whom the queue shows it: else nobody could.
-func (a *acting) mayGiveBack(acc vezechat.Access, target vezechat.Standing) error {
+// mayJudge is may; but what the queue shows them of direct messages the hub's moderators
+// decide about: else nobody could.
+func (a *acting) mayJudge(acc vezechat.Access, target vezechat.Standing) error {
 	err := a.may(acc, target)
 	if acc.Room.Kind != vezechat.KindDM || vezechat.CodeOf(err) != vezechat.CodeNotFound || !a.Caller.Staff() {
 		return err
@@ -195,24 +195,24 @@ func (a *acting) mayGiveBack(acc vezechat.Access, target vezechat.Standing) erro
 	return a.Caller.MayModerateHub(target)
 }
 
-const selectCaseOf = `
-SELECT EXISTS (SELECT FROM moderation_cases WHERE room_id = $1 AND message_id = $2 AND state <> 'done')`
+const selectHasCase = `
+SELECT EXISTS (SELECT FROM moderation_cases WHERE room_id = $1 AND message_id = $2)`
 
-// mayMessage is may, of a message; one that waits in the queue is given back as mayGiveBack
-// says.
+// mayMessage is may, of a message, and mayJudge of one that was brought before moderators:
+// by a complaint, a guard, or its author's appeal.
 func (a *acting) mayMessage(ctx context.Context, acc vezechat.Access, target vezechat.Standing) error {
 	err := a.may(acc, target)
-	if a.Kind != vezechat.ModRestore || vezechat.CodeOf(err) != vezechat.CodeNotFound {
+	if vezechat.CodeOf(err) != vezechat.CodeNotFound {
 		return err
 	}
-	waits := false
-	if err := a.tx.QueryRow(ctx, selectCaseOf, a.RoomID, a.MessageID).Scan(&waits); err != nil {
+	has := false
+	if err := a.tx.QueryRow(ctx, selectHasCase, a.RoomID, a.MessageID).Scan(&has); err != nil {
 		return err
 	}
-	if !waits {
+	if !has {
 		return err
 	}
-	return a.mayGiveBack(acc, target)
+	return a.mayJudge(acc, target)
 }
 
 // mayBeSaid: nobody is made to speak where they have been banned from since.

@@ -9,9 +9,9 @@ import (
 	"vezeuniqverse.com/vezechat/storage/postgres"
 )
 
-// What guards take from direct messages the hub's moderators can give back, who are in none
-// of them: that, and nothing else there.
-func TestAct_GivesBackInDirectMessages(t *testing.T) {
+// What is brought before the hub's moderators of direct messages they decide about, who are
+// in none of them: that, and nothing else there.
+func TestAct_WhatTheQueueShowsOfDirectMessages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, postgres.Options{})
 	ctx := t.Context()
@@ -56,23 +56,43 @@ func TestAct_GivesBackInDirectMessages(t *testing.T) {
 		t.Errorf("said were %q", got)
 	}
 
-	id := w.say(ann, dm.ID, "hidden by a machine")
+	id, other := w.say(ann, dm.ID, "hidden by a machine"), w.say(ann, dm.ID, "nobody's business")
+	acts := []vezechat.ModKind{vezechat.ModHide, vezechat.ModRestore, vezechat.ModDelete}
+	for _, k := range acts {
+		refused(vezechat.ModAct{Caller: mod, Kind: k, RoomID: dm.ID, MessageID: id}, vezechat.CodeNotFound)
+	}
 	w.does(vezechat.ModAct{Kind: vezechat.ModHide, Guard: "classifier", RoomID: dm.ID, MessageID: id, Said: time.Now()})
-	if got := texts(); len(got) != 1 {
+	if got := texts(); !slices.Equal(got, []string{"held, and good", "nobody's business"}) {
 		t.Errorf("hidden, and yet %q", got)
 	}
-	restore := vezechat.ModAct{Caller: mod, Kind: vezechat.ModRestore, RoomID: dm.ID, MessageID: id}
 	if page, err := w.Cases(ctx, vezechat.CaseQuery{Caller: mod}); err != nil || len(page.Cases) != 1 {
 		t.Fatalf("the guard's case: %+v, %v", page, err)
 	}
-	refused(vezechat.ModAct{Caller: mod, Kind: vezechat.ModDelete, RoomID: dm.ID, MessageID: id}, vezechat.CodeNotFound)
-	refused(vezechat.ModAct{Caller: mod, Kind: vezechat.ModHide, RoomID: dm.ID, MessageID: id}, vezechat.CodeNotFound)
-	refused(vezechat.ModAct{Caller: eve, Kind: vezechat.ModRestore, RoomID: dm.ID, MessageID: id}, vezechat.CodeNotFound)
-	refused(vezechat.ModAct{Caller: bob, Kind: vezechat.ModRestore, RoomID: dm.ID, MessageID: id}, vezechat.CodeForbidden)
-	w.does(restore)
-	if got := texts(); !slices.Equal(got, []string{"held, and good", "hidden by a machine"}) {
+	for _, k := range acts {
+		refused(vezechat.ModAct{Caller: eve, Kind: k, RoomID: dm.ID, MessageID: id}, vezechat.CodeNotFound)
+		refused(vezechat.ModAct{Caller: bob, Kind: k, RoomID: dm.ID, MessageID: id}, vezechat.CodeForbidden)
+		refused(vezechat.ModAct{Caller: mod, Kind: k, RoomID: dm.ID, MessageID: other}, vezechat.CodeNotFound)
+	}
+	w.does(vezechat.ModAct{Caller: mod, Kind: vezechat.ModRestore, RoomID: dm.ID, MessageID: id})
+	if got := texts(); len(got) != 3 {
 		t.Errorf("after it was given back: %q", got)
 	}
-	// What nobody has brought before them is none of theirs.
-	refused(restore, vezechat.CodeNotFound)
+	w.does(vezechat.ModAct{Caller: mod, Kind: vezechat.ModHide, RoomID: dm.ID, MessageID: id}) // they think again
+	if got := texts(); len(got) != 2 {
+		t.Errorf("hidden again: %q", got)
+	}
+
+	// A complaint of somebody who is in them brings it before moderators, too.
+	if err := w.Report(ctx, vezechat.Report{MessageRef: vezechat.MessageRef{RoomRef: ref(bob, dm.ID), MessageID: other}, Reason: "rude"}); err != nil {
+		t.Fatal(err)
+	}
+	w.does(vezechat.ModAct{Caller: mod, Kind: vezechat.ModDelete, RoomID: dm.ID, MessageID: other})
+	if got := texts(); len(got) != 1 {
+		t.Errorf("deleted: %q", got)
+	}
+	if res := w.count(`SELECT count(*) FROM audit_log WHERE room_id = $1 AND actor_id = $2`, dm.ID, mod.UserID); res < 5 {
+		t.Errorf("%d of what was done is in the audit log", res)
+	}
+	refused(vezechat.ModAct{Caller: mod, Kind: vezechat.ModMute, RoomID: dm.ID, UserID: ann.UserID}, vezechat.CodeNotFound)
+	refused(vezechat.ModAct{Caller: mod, Kind: vezechat.ModLock, RoomID: dm.ID}, vezechat.CodeNotFound)
 }
