@@ -19,7 +19,7 @@ const (
 	CloseNoPong      CloseCode = 4002
 	CloseExpired     CloseCode = 4003 // token expired: refresh, then come back
 	CloseServerError CloseCode = 4004
-	CloseRate        CloseCode = 4007 // too many refused frames
+	CloseRate        CloseCode = 4007 // too many refused frames, or sockets opened
 	CloseBadToken    CloseCode = 4500
 	CloseBadClient   CloseCode = 4501 // does not speak veze.v1
 	CloseBanned      CloseCode = 4502
