@@ -56,6 +56,8 @@ type renewal struct {
 	IDToken string    `json:"i,omitempty"`
 	Until   time.Time `json:"e"`
 	Begun   time.Time `json:"b,omitzero"`
+
+	Scopes vezechat.Scopes `json:"p,omitempty"` // that the session has
 }
 
 // atProvider is for what only a hub with a provider does.
@@ -161,7 +163,7 @@ func (e *Edge) welcome(c *fiber.Ctx, g signin.Grant, session string, begun time.
 	}
 	// A page needs the session's cookie for as long as its session can be refreshed.
 	e.setCookie(c, cookieSession, cookie, sealed.ExpiresAt)
-	e.keepRenewal(c, renewal{Session: session, Subject: g.Identity.Subject, Token: g.Refresh, IDToken: g.IDToken, Until: until, Begun: begun})
+	e.keepRenewal(c, renewal{Session: session, Subject: g.Identity.Subject, Token: g.Refresh, IDToken: g.IDToken, Until: until, Begun: begun, Scopes: g.Identity.Scopes})
 	return e.sessionOf(sealed), nil
 }
 
@@ -206,10 +208,22 @@ func (e *Edge) renewal(c *fiber.Ctx) (r renewal, ok bool) {
 	return r, e.cfg.Now().Before(r.Until)
 }
 
+// renew goes on with a session. Who may do less by now than when it began is signed out of all
+// their sessions, on every edge: the provider says what they may when they sign in again.
 func (e *Edge) renew(c *fiber.Ctx, r renewal) (Session, error) {
 	g, err := e.cfg.SignIn.Refresh(c.UserContext(), r.Token, r.Subject)
 	if err != nil {
 		return Session{}, err
+	}
+	for _, had := range r.Scopes {
+		if g.Identity.Scopes.Has(had) {
+			continue
+		}
+		out := vezechat.SignOut{Issuer: g.Identity.Issuer, Subject: r.Subject, Key: "scopes lost " + rand.Text()}
+		if err := e.cfg.Moderation.SignOut(c.UserContext(), out); err != nil {
+			return Session{}, err
+		}
+		return Session{}, vezechat.Errorf(vezechat.CodeUnauthorized, "you may do less than before, sign in again")
 	}
 	if g.Refresh == "" {
 		g.Refresh = r.Token

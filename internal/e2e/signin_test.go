@@ -286,6 +286,61 @@ func TestSignIn_GoesOn(t *testing.T) {
 	}
 }
 
+// Who may do less when a session is refreshed is signed out of all their sessions, also of another
+// browser, and gets what they may when they sign in again.
+func TestSignIn_LessThanBefore(t *testing.T) {
+	t.Parallel()
+	h := withProvider(t, "-user", "eve:engine:chat.read chat.write chat.moderate")
+	b, other := newBrowser(t), newBrowser(t)
+	b.signIn(h, "/rooms", "eve")
+	other.signIn(h, "/rooms", "eve")
+	at, err := url.Parse(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := http.Header{}
+	for _, c := range other.Jar.Cookies(at) {
+		header.Add("Cookie", c.String())
+	}
+	header.Set("Origin", h.url)
+	ws, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(h.url, "http")+"/ws", header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	defer ws.Close()
+	if status, _ := b.json(http.MethodPost, h.url+"/auth/refresh"); status != http.StatusOK {
+		t.Errorf("refreshed with what they had: %d", status)
+	}
+	got, err := http.PostForm(h.issuer+"/scopes", url.Values{"user": {"eve"}, "scopes": {"chat.read chat.write"}}) //nolint:noctx // a test's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Body.Close()
+	if status, body := b.json(http.MethodPost, h.url+"/auth/refresh"); status != http.StatusUnauthorized {
+		t.Errorf("refreshed with less: %d %v", status, body)
+	}
+	for {
+		if err := ws.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err = ws.ReadMessage(); err != nil {
+			break
+		}
+	}
+	if !websocket.IsCloseError(err, 4003) {
+		t.Errorf("the other browser's socket: %v", err)
+	}
+	if status, _ := other.json(http.MethodGet, h.url+"/auth/me"); status != http.StatusUnauthorized {
+		t.Errorf("the other browser's session: %d", status)
+	}
+	again := newBrowser(t)
+	again.signIn(h, "/rooms", "eve")
+	if _, me := again.json(http.MethodGet, h.url+"/auth/me"); me["scope"] != "chat.read chat.write" {
+		t.Errorf("signed in again: %v", me)
+	}
+}
+
 // When the provider signs with a new key, people sign in, and what it signed with the
 // old one counts no more once its keys were asked for.
 func TestSignIn_KeysChange(t *testing.T) {

@@ -3,7 +3,7 @@
 // one client. It is a module of its own, so that the hub does not depend on a provider.
 //
 // It prints its issuer when it listens. POST /rotate has it sign with a new key and
-// forget the old one.
+// forget the old one; POST /scopes?user=NAME&scopes=S+S has somebody get those from then on.
 package main
 
 import (
@@ -55,6 +55,9 @@ func run(args []string) error {
 		if err := s.rotate(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
+	})
+	router.Post("/scopes", func(_ http.ResponseWriter, r *http.Request) {
+		s.allow(r.FormValue("user"), strings.Fields(r.FormValue("scopes")))
 	})
 	srv := &http.Server{Handler: router, ReadHeaderTimeout: 5 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

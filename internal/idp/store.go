@@ -23,7 +23,7 @@ type store struct {
 	opaque bool
 	life   time.Duration
 
-	mu  sync.Mutex // guards key
+	mu  sync.Mutex // guards key, and the scopes of users
 	key *key
 }
 
@@ -33,11 +33,22 @@ func newStore(people users, clients map[string]*storage.Client, hub string, opaq
 
 // scopesOf is what somebody gets of what was asked for.
 func (s *store) scopesOf(subject string, asked []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	p := s.users[strings.TrimPrefix(subject, "id-")]
 	return slices.DeleteFunc(slices.Clone(asked), func(scope string) bool {
 		ours := strings.HasPrefix(scope, "chat.") || strings.HasPrefix(scope, "ticket.")
 		return ours && (p == nil || !slices.Contains(p.scopes, scope))
 	})
+}
+
+// allow has somebody get other scopes.
+func (s *store) allow(name string, scopes []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.users[name]; p != nil {
+		p.scopes = scopes
+	}
 }
 
 // client is the hub.
