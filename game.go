@@ -205,6 +205,8 @@ type GameRecord struct {
 type GameReader interface {
 	// ReadGames calls fn with runs of records, in the stream's order, until ctx is
 	// done; it then returns nil. What fn has returned nil for is not handed out
-	// again; all else is, to one caller of all processes at a time.
+	// again; all else is, to one caller of all processes at a time. A run without
+	// records comes first, and whenever another caller may have been handed some
+	// since the last one.
 	ReadGames(ctx context.Context, max int, fn func(context.Context, []GameRecord) error) error
 }

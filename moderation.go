@@ -359,12 +359,13 @@ type SanctionPage struct {
 	Rules     int64      `json:"rules"`   // the version of the guards' rules
 }
 
-// ModNotice tells every edge at once what a moderator has done. It may be lost:
+// ModNotice tells every edge, and bridges, at once what a moderator or a room's owner has done. It may be lost:
 // edges also ask for the sanctions from time to time.
 type ModNotice struct {
 	Sanction *Sanction `json:"sanction,omitempty"`
 	Held     *Held     `json:"held,omitempty"`  // decided: for its author
 	Rules    int64     `json:"rules,omitempty"` // there is this version
+	Archived RoomID    `json:"archived,omitempty"`
 }
 
 // ModerationService does what moderators do. Every effect is written together with its

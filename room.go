@@ -275,6 +275,7 @@ type CreateRoom struct {
 // RoomQuery asks for rooms.
 type RoomQuery struct {
 	Caller   Caller `json:"caller"`
+	Name     string `json:"name,omitempty"` // only those that the caller is a member of, and that are called so
 	Archived bool   `json:"archived,omitempty"`
 	After    RoomID `json:"after,omitempty"` // the last room of the page before
 	Limit    int    `json:"limit,omitempty"` // at most MaxPage; 0: MaxPage

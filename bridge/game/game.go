@@ -72,19 +72,11 @@ type Bridge struct {
 	metrics *metrics
 	trouble *retry.Trouble
 
-	mu    sync.Mutex // guards both
-	users map[string]vezechat.User
-	rooms map[match]place
-	said  map[vezechat.RoomID]minute // of trends
-}
-
-// match is a match of a game.
-type match struct{ game, name string }
-
-// place is where a match's lines go.
-type place struct {
-	room   vezechat.RoomID
-	closed bool
+	mu     sync.Mutex // guards all below
+	users  map[string]vezechat.User
+	rooms  map[match]place
+	forgot uint64                     // how often rooms were forgotten
+	said   map[vezechat.RoomID]minute // of trends
 }
 
 // New returns a bridge that does nothing until Run.
@@ -109,7 +101,12 @@ func New(cfg Config) *Bridge {
 // Run brings lines into rooms until ctx is done.
 func (b *Bridge) Run(ctx context.Context, ready func()) error {
 	ready()
-	return b.cfg.Reader.ReadGames(ctx, b.cfg.Batch, b.take)
+	return b.cfg.Reader.ReadGames(ctx, b.cfg.Batch, func(ctx context.Context, run []vezechat.GameRecord) error {
+		if len(run) == 0 { // another bridge may have closed matches meanwhile
+			b.forgetAll()
+		}
+		return b.take(ctx, run)
+	})
 }
 
 // take brings a run into rooms: each match's lines one after the other, matches side
@@ -198,7 +195,7 @@ func (b *Bridge) bring(ctx context.Context, m match, r vezechat.GameRecord) erro
 	if e.Type == vezechat.GameTrend {
 		return b.trend(ctx, caller, m, &e, r)
 	}
-	at, err := b.room(ctx, caller, m, e.Players, r.Trace)
+	at, err := b.room(ctx, caller, m, r.Trace)
 	if err != nil {
 		return err
 	}
@@ -209,7 +206,7 @@ func (b *Bridge) bring(ctx context.Context, m match, r vezechat.GameRecord) erro
 		}
 		err = b.invite(ctx, caller, at.room, e.Players, r.Trace)
 	case vezechat.GameMatchClosed:
-		err = b.close(ctx, caller, m, at, r.Trace)
+		err = b.close(ctx, caller, at, r.Trace)
 	default:
 		if at.closed {
 			return closed(m)
@@ -289,96 +286,6 @@ func (b *Bridge) user(ctx context.Context, game string) (vezechat.User, error) {
 	defer b.mu.Unlock()
 	b.users[game] = u // as many as there are accounts of games
 	return u, nil
-}
-
-// room returns a match's room, and makes it when there is none.
-func (b *Bridge) room(ctx context.Context, c vezechat.Caller, m match, players []vezechat.GamePlayer, trace vezechat.Trace) (place, error) {
-	b.mu.Lock()
-	at, ok := b.rooms[m]
-	b.mu.Unlock()
-	if ok {
-		return at, nil
-	}
-	name := m.game + "/" + m.name
-	room, err := b.cfg.Rooms.CreateRoom(ctx, vezechat.CreateRoom{Caller: c, Name: name, Kind: vezechat.KindParty, Key: "match:" + m.name, Trace: trace})
-	if vezechat.CodeOf(err) == vezechat.CodeConflict { // made longer ago than keys are remembered
-		room, err = b.find(ctx, c, name)
-	}
-	if err != nil {
-		return at, err
-	}
-	at = place{room: room.ID, closed: room.ArchivedAt != nil}
-	b.remember(m, at)
-	return at, nil
-}
-
-func (b *Bridge) remember(m match, at place) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.rooms) >= maxMatches {
-		clear(b.rooms)
-	}
-	b.rooms[m] = at
-}
-
-// find looks for a room among those of a game.
-func (b *Bridge) find(ctx context.Context, c vezechat.Caller, name string) (vezechat.Room, error) {
-	for _, archived := range []bool{false, true} {
-		q := vezechat.RoomQuery{Caller: c, Archived: archived, Limit: vezechat.MaxPage}
-		for {
-			rooms, err := b.cfg.Rooms.Rooms(ctx, q)
-			if err != nil {
-				return vezechat.Room{}, err
-			}
-			for _, r := range rooms {
-				if r.Name == name {
-					return r, nil
-				}
-			}
-			if len(rooms) < q.Limit {
-				break
-			}
-			q.After = rooms[len(rooms)-1].ID
-		}
-	}
-	return vezechat.Room{}, vezechat.Errorf(vezechat.CodeConflict, "the room %q is somebody else's", name)
-}
-
-// invite lets players into their match's room. Who is unknown stays outside.
-func (b *Bridge) invite(ctx context.Context, c vezechat.Caller, room vezechat.RoomID, players []vezechat.GamePlayer, trace vezechat.Trace) error {
-	for _, p := range players {
-		q := vezechat.UserQuery{ID: p.UserID, Handle: p.Handle}
-		if q.ID == 0 && q.Handle == "" {
-			continue
-		}
-		u, err := b.cfg.Users.User(ctx, q)
-		if err == nil {
-			_, err = b.cfg.Rooms.PutMember(ctx, vezechat.MemberChange{
-				RoomRef: vezechat.RoomRef{Caller: c, RoomID: room, Trace: trace}, UserID: u.ID, Role: vezechat.RoleMember,
-			})
-		}
-		switch {
-		case err == nil:
-		case permanent(err):
-			b.metrics.strangers.Inc()
-		default:
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *Bridge) close(ctx context.Context, c vezechat.Caller, m match, at place, trace vezechat.Trace) error {
-	if at.closed {
-		return nil // said twice
-	}
-	err := b.cfg.Rooms.ArchiveRoom(ctx, vezechat.RoomRef{Caller: c, RoomID: at.room, Trace: trace})
-	if err != nil && !errors.Is(err, context.Canceled) && vezechat.CodeOf(err) != vezechat.CodeConflict {
-		return err
-	}
-	at.closed = true
-	b.remember(m, at)
-	return ctx.Err()
 }
 
 type metrics struct {

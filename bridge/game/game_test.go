@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
@@ -31,6 +33,8 @@ type world struct {
 	bus   *bus.Bus
 	log   *unsure
 	judge func(string) vezechat.Judgement
+	deaf  atomic.Bool // bridges are not told of rooms that are archived
+	pool  *pgxpool.Pool
 	svc.Client
 }
 
@@ -63,11 +67,16 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, bus: natstest.New(t)}
 	w.log = &unsure{Log: w.bus}
-	store, err := postgres.Open(t.Context(), pgtest.URL(t), postgres.Options{InLog: w.bus.Has, Wake: w.bus.Wake})
+	url := pgtest.URL(t)
+	store, err := postgres.Open(t.Context(), url, postgres.Options{InLog: w.bus.Has, Wake: w.bus.Wake, Notify: w.bus.Notice})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
+	if w.pool, err = pgxpool.New(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.pool.Close)
 	s, err := svc.Serve(w.bus, "1.0.0", 8, svc.Services{Users: store, Rooms: store, Messages: store, Tickets: store, Desk: store, Support: store})
 	if err != nil {
 		t.Fatal(err)
@@ -84,10 +93,19 @@ func (w *world) bridge(change ...func(*game.Config)) (stop func()) {
 		f(&cfg)
 	}
 	b := game.New(cfg)
+	unhear, err := w.bus.OnNotice(func(n vezechat.ModNotice) {
+		if n.Archived != 0 && !w.deaf.Load() {
+			b.Forget(n.Archived)
+		}
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx, func() {}) }()
 	stop = sync.OnceFunc(func() {
+		unhear()
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Error(err)
@@ -124,6 +142,24 @@ func (w *world) lines() map[vezechat.RoomID][]string {
 		}
 	}
 	return out
+}
+
+// dead are the reasons of the dead letters.
+func (w *world) dead() (why []string) {
+	w.t.Helper()
+	st, err := w.bus.JetStream().Stream(w.t.Context(), vezechat.StreamDLQ)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for seq := uint64(1); seq <= st.CachedInfo().State.LastSeq; seq++ {
+		m, err := st.GetMsg(w.t.Context(), seq)
+		var l vezechat.DeadLetter
+		if err != nil || json.Unmarshal(m.Data, &l) != nil {
+			w.t.Fatal(err, m)
+		}
+		why = append(why, l.Reason)
+	}
+	return why
 }
 
 func until(t *testing.T, what string, ok func() bool) {

@@ -82,6 +82,7 @@ func (b *Bridge) trendRoom(ctx context.Context, c vezechat.Caller, source, name 
 	key := match{source, name} // no match is called so
 	b.mu.Lock()
 	at, ok := b.rooms[key]
+	forgot := b.forgot
 	b.mu.Unlock()
 	if ok {
 		return at.room, b.open(ctx, c, at.room, name)
@@ -109,7 +110,7 @@ func (b *Bridge) trendRoom(ctx context.Context, c vezechat.Caller, source, name 
 			return 0, err
 		}
 	}
-	b.remember(key, place{room: room.ID})
+	b.remember(key, place{room: room.ID}, forgot)
 	return room.ID, nil
 }
 

@@ -170,10 +170,20 @@ func (h *hub) gamesPart() part {
 			return err
 		}
 		defer stop()
-		return game.New(game.Config{
+		b := game.New(game.Config{
 			Reader: h.bus, Log: h.bus, Users: client, Rooms: client, Messages: client, Logger: h.log, Registerer: h.reg, Judge: judge,
 			Trends: sources(h.TrendSources), RoomsPerHour: h.TrendRooms, LinesPerMinute: h.TrendLines,
-		}).Run(ctx, ready)
+		})
+		unhear, err := h.bus.OnNotice(func(n vezechat.ModNotice) {
+			if n.Archived != 0 {
+				b.Forget(n.Archived)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		defer unhear()
+		return b.Run(ctx, ready)
 	}}
 }
 

@@ -165,6 +165,9 @@ func (b *Bus) readGames(ctx context.Context, limit int, fn func(context.Context,
 	if err != nil {
 		return err
 	}
+	if err := fn(ctx, nil); err != nil {
+		return err
+	}
 	var last uint64
 	for ctx.Err() == nil {
 		msgs, err := fetchGames(ctx, cons, limit)

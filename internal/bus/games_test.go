@@ -20,16 +20,21 @@ import (
 
 // taken is what readers of games were given.
 type taken struct {
-	mu   sync.Mutex
-	by   []int
-	ids  []string
-	fail func(reader int, run []vezechat.GameRecord) error // nil: never
+	mu    sync.Mutex
+	begun []int
+	by    []int
+	ids   []string
+	fail  func(reader int, run []vezechat.GameRecord) error // nil: never
 }
 
 func (k *taken) read(ctx context.Context, b *bus.Bus, reader int) error {
 	return b.ReadGames(ctx, 4, func(_ context.Context, run []vezechat.GameRecord) error {
 		k.mu.Lock()
 		defer k.mu.Unlock()
+		if len(run) == 0 {
+			k.begun = append(k.begun, reader)
+			return nil
+		}
 		if k.fail != nil {
 			if err := k.fail(reader, run); err != nil {
 				return err
@@ -89,6 +94,11 @@ func TestReadGames_OneAfterTheOther(t *testing.T) {
 	}
 	if len(ids) != 12 || !slices.IsSorted(by) || by[11] != 2 {
 		t.Errorf("%v were read by %v", ids, by)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.begun) < 3 || k.begun[0] != 1 || k.begun[1] != 1 || k.begun[len(k.begun)-1] != 2 { // after each stumble, too
+		t.Errorf("they were told that they begin: %v", k.begun)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/edge/client"
 )
 
 // gameServer publishes as a game's server does, on the NATS of a hub.
@@ -171,5 +172,35 @@ func TestGames_Match(t *testing.T) {
 	}
 	if n := h.query(t, fmt.Sprintf("SELECT count(*) FROM messages WHERE room_id = %d", room)); n != "703" {
 		t.Errorf("%s lines are stored, want 703", n)
+	}
+}
+
+// A match is over when somebody archives its room, too: its bridge is told.
+func TestGames_RoomArchivedByHand(t *testing.T) {
+	t.Parallel()
+	h := shared(t)
+	game := fresh("cs")
+	js := gameServer(t, h)
+	stored := func() string {
+		return h.query(t, "SELECT coalesce(string_agg(m.text, ','), '') FROM messages m JOIN rooms r ON r.id = m.room_id WHERE r.name = '"+game+"/m1'")
+	}
+	says(t, js, game, "m1", "1", map[string]any{"type": "notice", "text": "in time"})
+	eventually(t, "the line is stored", func() bool { return stored() == "in time" })
+	room := h.query(t, "SELECT id FROM rooms WHERE name = '"+game+"/m1'")
+	admin := client.REST{URL: h.url, Token: h.token(t, fresh("admin"), "chat.read chat.write chat.admin")}
+	if err := admin.Do(t.Context(), "DELETE", "/rooms/"+room, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	says(t, js, game, "m1", "2", map[string]any{"type": "notice", "text": "too late"})
+	eventually(t, "it is a dead letter", func() bool {
+		st, err := js.Stream(t.Context(), vezechat.StreamDLQ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := st.GetLastMsgForSubject(t.Context(), "veze.dlq.game.game."+game+".m1")
+		return err == nil && strings.Contains(string(m.Data), "is closed")
+	})
+	if got := stored(); got != "in time" {
+		t.Errorf("the room has %q", got)
 	}
 }

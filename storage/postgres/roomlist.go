@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"vezeuniqverse.com/vezechat"
+	"vezeuniqverse.com/vezechat/internal/names"
 )
 
 // unreadTables count, up to $3, what user $1 has not read in room r, if m says
@@ -62,18 +63,37 @@ WITH after AS (
     UNION ALL SELECT id, name_key, other FROM open
     UNION ALL SELECT id, name_key, other FROM closed
     ORDER BY other, name_key, id LIMIT $2
-)
+)` + listedRooms
+
+// listedRooms are the rooms of listed, as Room has them.
+const listedRooms = `
 SELECT ` + roomColumns + `, coalesce(u.n, 0), t.created_at
 FROM listed l JOIN rooms r ON r.id = l.id JOIN room_heads h ON h.room_id = r.id` + accessTables + unreadTables + `
 LEFT JOIN LATERAL (SELECT n.created_at FROM messages n WHERE n.room_id = r.id ORDER BY n.message_id DESC LIMIT 1) t ON true
 ORDER BY l.other, l.name_key, l.id`
 
+// selectNamedRooms reads those of the caller's memberships that have the name $5.
+const selectNamedRooms = `
+WITH listed AS (
+    SELECT r.id, r.name_key, false AS other
+    FROM room_members m JOIN rooms r ON r.id = m.room_id
+    WHERE m.user_id = $1 AND r.name_key = $5 AND ($4 OR r.archived_at IS NULL) AND r.id > $6
+    ORDER BY r.id LIMIT $2
+)` + listedRooms
+
 // Rooms implements vezechat.RoomService.
 func (s *Store) Rooms(ctx context.Context, q vezechat.RoomQuery) ([]vezechat.Room, error) {
+	sql, which := selectRooms, any(q.Caller.Scopes.Has(vezechat.ScopeChatAdmin))
+	if q.Name != "" {
+		name, err := names.Room(q.Name)
+		if err != nil {
+			return nil, err
+		}
+		sql, which = selectNamedRooms, name.Key
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, selectRooms, q.Caller.UserID, page(q.Limit, vezechat.MaxPage), vezechat.MaxUnread,
-		q.Archived, q.Caller.Scopes.Has(vezechat.ScopeChatAdmin), q.After)
+	rows, err := s.pool.Query(ctx, sql, q.Caller.UserID, page(q.Limit, vezechat.MaxPage), vezechat.MaxUnread, q.Archived, which, q.After)
 	if err != nil {
 		return nil, translate(err)
 	}

@@ -357,6 +357,7 @@ func (s *Store) ArchiveRoom(ctx context.Context, r vezechat.RoomRef) error {
 		if _, err := tx.Exec(ctx, archiveRoomRow, r.RoomID, at); err != nil {
 			return err
 		}
+		noticeAfter(tx, vezechat.ModNotice{Archived: r.RoomID})
 		return emit(ctx, tx, []vezechat.Event{{
 			Type: vezechat.EventRoomArchived, RoomID: r.RoomID, UserID: r.Caller.UserID, Handle: r.Caller.Handle, At: at,
 		}}, r.Trace)
