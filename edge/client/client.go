@@ -47,6 +47,9 @@ type Config struct {
 	// that reads the socket, and must not call the Client.
 	OnEvent func(Event)
 	OnReset func(room vezechat.RoomID, head vezechat.Seq)
+	// OnEphemeral takes what a bot, or the hub itself, says to this user alone. It is kept
+	// nowhere, and what is said while there is no socket is lost. As OnEvent.
+	OnEphemeral func(vezechat.Ephemeral)
 	// OnTopic takes the events of what is watched, and of the board its pictures, whose
 	// Type is "board". OnTopicReset tells that what was heard of a topic may lack
 	// something, or, with a reason, that it is watched no more: load it again. As OnEvent.
@@ -64,8 +67,12 @@ type Event struct {
 
 // Sent is the hub's acknowledgement of a message.
 type Sent struct {
-	ID        vezechat.MessageID
-	Duplicate bool // it had been acknowledged before, and that was lost
+	ID        vezechat.MessageID // 0: it was a command
+	Duplicate bool               // it had been acknowledged before, and that was lost
+
+	Command  string             // the command that was carried out
+	To       string             // who its answer is for: vezechat.ToRoom, vezechat.ToCaller, by OnEphemeral, or nobody
+	AnswerID vezechat.MessageID // the bot's message in the room
 }
 
 // Client is one socket that comes back. It is safe for concurrent use.
@@ -402,7 +409,7 @@ func (c *Client) Send(ctx context.Context, id vezechat.RoomID, text, nonce strin
 		}
 		r, err := c.call(ctx, frame)
 		if err == nil {
-			return Sent{r.MessageID, r.Duplicate}, nil
+			return Sent{ID: r.MessageID, Duplicate: r.Duplicate, Command: r.Command, To: r.To, AnswerID: r.AnswerID}, nil
 		}
 		if !repeat(ctx, err) {
 			return Sent{}, err

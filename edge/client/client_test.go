@@ -456,3 +456,39 @@ func TestDial_BadURL(t *testing.T) {
 		}
 	}
 }
+
+// What is said to the user alone is handed out as it is, between events and in no room's
+// order; who does not ask for it is not disturbed by it.
+func TestClient_Ephemeral(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	told := make(chan vezechat.Ephemeral, 1)
+	c, err := Dial(t.Context(), Config{URL: h.srv.URL + "/proxy/chat", Token: "secret", OnEphemeral: func(e vezechat.Ephemeral) { told <- e }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var s seen
+	other := h.dial(&s)
+	h.join(other, 0)
+	var socks []*websocket.Conn
+	h.set(func() {
+		for sock := range h.socks {
+			socks = append(socks, sock)
+		}
+	})
+	for _, sock := range socks {
+		h.write(sock, frame{"type": "ephemeral", "room_id": 1, "command": "roll", "user_id": 9, "handle": "@dice", "text": "a 6", "at": "2026-11-23T12:00:00.123Z"})
+	}
+	select {
+	case e := <-told:
+		want := vezechat.Ephemeral{To: 7, RoomID: 1, Command: "roll", UserID: 9, Handle: "@dice", Text: "a 6", At: time.Date(2026, 11, 23, 12, 0, 0, 123e6, time.UTC)}
+		if e != want {
+			t.Errorf("%+v, want %+v", e, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it was not told")
+	}
+	h.put("one", "n1")
+	poll(t, "one", func() bool { return s.String() == "one" })
+}

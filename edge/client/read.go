@@ -19,6 +19,9 @@ type reply struct {
 	Reset     bool               `json:"reset"`
 	MessageID vezechat.MessageID `json:"message_id"`
 	Duplicate bool               `json:"duplicate"`
+	Command   string             `json:"command"`
+	To        string             `json:"to"`
+	AnswerID  vezechat.MessageID `json:"answer_id"`
 	Topic     string             `json:"topic"`
 	TicketID  vezechat.TicketID  `json:"ticket_id"`
 	Seen      string             `json:"seen"`
@@ -77,6 +80,10 @@ func (c *Client) read(ctx context.Context, conn *websocket.Conn) (wait time.Dura
 			c.topicReset(e)
 		case "board":
 			c.board(b)
+		case "ephemeral":
+			if err := c.ephemeral(b); err != nil {
+				return wait, err
+			}
 		case "presence", "typing", "hello":
 		default:
 			if e.Topic != "" {
@@ -90,6 +97,19 @@ func (c *Client) read(ctx context.Context, conn *websocket.Conn) (wait time.Dura
 			}
 		}
 	}
+}
+
+// ephemeral hands out what is said to this user alone.
+func (c *Client) ephemeral(b []byte) error {
+	if c.cfg.OnEphemeral == nil {
+		return nil
+	}
+	e := vezechat.Ephemeral{To: c.Hello().User.ID}
+	if err := json.Unmarshal(b, &e); err != nil {
+		return fmt.Errorf("unreadable frame: %w", err)
+	}
+	c.cfg.OnEphemeral(e)
+	return nil
 }
 
 // closeReason tells a close that asks to stay away from one that does not

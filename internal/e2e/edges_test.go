@@ -144,11 +144,30 @@ func TestEdges_AnswersToTheCallerCross(t *testing.T) {
 	}
 	ada := fresh("ada")
 	token := h.token(t, ada, "chat.read chat.write")
+	told := make(chan vezechat.Ephemeral, 4)
+	c, err := client.Dial(t.Context(), client.Config{URL: e.url, Token: token, OnEphemeral: func(e vezechat.Ephemeral) { told <- e }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	here, there, other := opened(t, h, token), opened(t, e, token), opened(t, e, h.token(t, fresh("bob"), "chat.read chat.write"))
 	here.say(t, map[string]any{"type": "send", "ref": 1, "room_id": room, "text": "/ask", "nonce": fresh("n")})
 	for _, s := range []*opening{here, there} {
 		if f := s.until(t, "ephemeral"); f["text"] != "between us" || f["command"] != "ask" {
 			t.Errorf("%v", f)
+		}
+	}
+	if sent, err := c.Send(t.Context(), roomID(room), "/ask again", fresh("n")); err != nil || sent != (client.Sent{Command: "ask", To: vezechat.ToCaller}) {
+		t.Errorf("the client's own: %+v, %v", sent, err)
+	}
+	for range 2 {
+		select {
+		case f := <-told:
+			if f.To != c.Hello().User.ID || f.UserID != key.User || f.RoomID != roomID(room) || f.Command != "ask" || f.Text != "between us" || f.At.IsZero() {
+				t.Errorf("the client is told %+v", f)
+			}
+		case <-time.After(15 * time.Second):
+			t.Fatal("the client is not told")
 		}
 	}
 	other.say(t, map[string]any{"type": "ping"})
