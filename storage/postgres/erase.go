@@ -211,10 +211,26 @@ WITH gone AS (
 )
 SELECT room_id FROM gone ORDER BY room_id`
 
+// lockEmails are what bridges hold for longer than a row while they collect, note and
+// compose e-mails, in the order in which they take it: an erasure that took it in another
+// one would be ended by PostgreSQL, or end them. While it has the places nobody collects.
+func lockEmails() []string {
+	return []string{
+		`SELECT FROM email_positions WHERE $1 <> 0 ORDER BY name FOR UPDATE`,
+		`SELECT FROM emails WHERE user_id = $1 OR ticket_id IN (SELECT id FROM tickets WHERE requester_id = $1 OR created_by = $1) ORDER BY id FOR UPDATE`,
+		`SELECT FROM email_dms d JOIN rooms r ON r.id = d.room_id WHERE $1 IN (r.dm_low, r.dm_high) ORDER BY d.room_id, d.user_id FOR UPDATE OF d`,
+	}
+}
+
 func (s *Store) eraseSmall(ctx context.Context, id vezechat.UserID, told func(int)) error {
 	err := s.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SET LOCAL vezechat.erasing = 'on'`); err != nil {
 			return err
+		}
+		for _, sql := range lockEmails() {
+			if _, err := tx.Exec(ctx, sql, id); err != nil {
+				return err
+			}
 		}
 		rows, err := tx.Query(ctx, leaveRooms, id)
 		if err != nil {
