@@ -3,6 +3,7 @@ package natsd_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strconv"
@@ -282,5 +283,44 @@ func TestGames_HearNothing(t *testing.T) {
 	}
 	if _, err := game.AccountInfo(ctx); err == nil {
 		t.Error("JetStream answers a game")
+	}
+}
+
+// What a game does wrong is a warning with its address and name, and no error, which would
+// call for somebody; and no password is in it.
+func TestGames_RefusalsAreWarnings(t *testing.T) {
+	t.Parallel()
+	out := &lockedBuffer{}
+	s := start(t, natsd.Options{
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Games: map[string]string{"cs": "one"}, GameSubjects: "veze.game",
+		Log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if _, err := login(t, s, "cs", "wrong-password"); err == nil {
+		t.Fatal("it got in")
+	}
+	nc, err := login(t, s, "cs", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Publish("veze.room.1", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	got := out.String()
+	for _, want := range []string{"authentication error", "Publish Violation"} {
+		var line string
+		for l := range strings.Lines(got) {
+			if strings.Contains(l, want) {
+				line = l
+			}
+		}
+		if !strings.Contains(line, "level=WARN") || !strings.Contains(line, "127.0.0.1:") || !strings.Contains(line, "cs") {
+			t.Errorf("%s: %q", want, line)
+		}
+	}
+	if strings.Contains(got, "level=ERROR") || strings.Contains(got, "wrong-password") {
+		t.Errorf("it is logged as an error, or with the password: %s", got)
 	}
 }

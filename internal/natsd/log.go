@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
 )
 
 // logger writes what the server says to slog, one level down: its notices are
@@ -28,8 +29,19 @@ func (l *logger) Noticef(format string, v ...any) { l.put(slog.LevelDebug, forma
 // Warnf logs what someone should look at.
 func (l *logger) Warnf(format string, v ...any) { l.put(slog.LevelWarn, format, v) }
 
-// Errorf logs what someone must look at.
-func (l *logger) Errorf(format string, v ...any) { l.put(slog.LevelError, format, v) }
+// ofClient is in what the server says of one client: it is what that one does wrong, as
+// a wrong password or a subject that is not its own.
+var ofClient = regexp.MustCompile(` - cid:\d+ - `)
+
+// Errorf logs what someone must look at. What clients do wrong is none of that: whoever
+// reaches the port could else raise alarms.
+func (l *logger) Errorf(format string, v ...any) {
+	level := slog.LevelError
+	if ofClient.MatchString(format) {
+		level = slog.LevelWarn
+	}
+	l.put(level, format, v)
+}
 
 // Fatalf keeps the reason for Start. Unlike the server's own logger it does not
 // end the process.
