@@ -10,7 +10,8 @@
 //     in it, and none of what they have read meanwhile;
 //   - an e-mail is composed once, and is the same bytes under the same key at each try. A
 //     service that keeps to Idempotency-Key sends it once; by SMTP one that was taken in the
-//     moment in which the process died is sent again, with the same Message-ID;
+//     moment in which the process died, whose answer was lost, or that could not be noted as
+//     sent before its claim ran out, is sent again, with the same Message-ID;
 //   - what cannot be sent is tried again, later each time, and then waits among the dead
 //     for an administrator. Nothing is lost while the mail service is away.
 //
@@ -238,7 +239,7 @@ func (r *Role) try(ctx context.Context, o vezechat.OutgoingEmail) error {
 	cancel()
 	r.metrics.took.Observe(time.Since(began).Seconds())
 	if err == nil {
-		if err := r.cfg.Store.SentEmail(ctx, o.ID); err != nil {
+		if err := r.noteSent(ctx, o, began.Add(r.cfg.Timeout*3/2)); err != nil {
 			return err
 		}
 		r.metrics.sent.Inc()
@@ -257,6 +258,26 @@ func (r *Role) try(ctx context.Context, o vezechat.OutgoingEmail) error {
 	}
 	r.cfg.Logger.Debug("an e-mail was not sent, and is tried again", "email", o.ID, "try", o.Try, "error", err)
 	return r.cfg.Store.FailedEmail(ctx, o, err.Error(), r.wait(o.Try, e.RetryAfter))
+}
+
+// noteSent notes that an e-mail was sent: until its claim runs out, though storage is away,
+// and at least once, though the process is being stopped. What is not noted is sent again.
+func (r *Role) noteSent(ctx context.Context, o vezechat.OutgoingEmail, until time.Time) error {
+	wait := retry.Backoff{First: r.cfg.Poll, Last: time.Second}
+	for {
+		noting, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+		err := r.cfg.Store.SentEmail(noting, o.ID)
+		cancel()
+		if err == nil {
+			r.trouble.Over("note")
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(until) {
+			return err
+		}
+		r.trouble.Met("note", string(vezechat.CodeOf(err)), err)
+		wait.Sleep(ctx)
+	}
 }
 
 // wait is how long until the next try, after so many: twice as long each time, give or
