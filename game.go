@@ -21,6 +21,10 @@ const (
 	GameTrend       GameEventType = "trend" // a line of a global room, of those who may say so
 )
 
+// IssuerGame is the issuer of the users who speak for games; their subjects are the games'
+// names. No provider is called so.
+const IssuerGame = "vezechat-game"
+
 // Flags of the lines that the bridge writes for a game.
 const (
 	FlagKillfeed = "killfeed"

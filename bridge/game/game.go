@@ -38,9 +38,8 @@ import (
 // Bounds of the bridge.
 const (
 	DefaultBatch = 512
-	atOnce       = 32   // matches whose lines are appended side by side
-	maxMatches   = 4096 // remembered; beyond it rooms are asked for again
-	issuer       = "vezechat-game"
+	atOnce       = 32          // matches whose lines are appended side by side
+	maxMatches   = 4096        // remembered; beyond it rooms are asked for again
 	logKnows     = time.Minute // a repetition that is younger is one to the log
 )
 
@@ -278,7 +277,7 @@ func (b *Bridge) user(ctx context.Context, game string) (vezechat.User, error) {
 	if ok {
 		return u, nil
 	}
-	u, err := b.cfg.Users.EnsureUser(ctx, vezechat.Identity{Issuer: issuer, Subject: game, Handle: game})
+	u, err := b.cfg.Users.EnsureUser(ctx, vezechat.Identity{Issuer: vezechat.IssuerGame, Subject: game, Handle: game})
 	if err != nil {
 		return u, err
 	}

@@ -95,23 +95,35 @@ func TestBridge_ClosedLongAgo(t *testing.T) {
 	w.late()
 }
 
-// A room that somebody else has made is no match's, whoever is in it and whatever it is
-// called: neither of the same name nor of one that looks like it.
+// eve is somebody who wants a match's room to be hers.
+func (w *world) eve() vezechat.Caller {
+	w.t.Helper()
+	u, err := w.EnsureUser(w.t.Context(), vezechat.Identity{Issuer: "test", Subject: "eve", Handle: "eve"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return vezechat.Caller{UserID: u.ID, Handle: u.Handle, Scopes: vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite}}
+}
+
+// A room that somebody else has made before the game ever said something is no match's,
+// although the game was brought into it; and neither is one that looks like another
+// match's.
 func TestBridge_RoomOfSomebodyElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.bridge()
-	w.inTime() // the game has a user
-	u, err := w.EnsureUser(t.Context(), vezechat.Identity{Issuer: "test", Subject: "eve", Handle: "eve"})
+	eve := w.eve()
+	room, err := w.CreateRoom(t.Context(), vezechat.CreateRoom{Caller: eve, Name: "cs/final", Kind: vezechat.KindParty})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.bridge()
+	w.say("m", "first", `{"type":"notice","text":"in time"}`)
+	until(t, "the first line", func() bool { return len(w.lines()[room.ID+1]) == 1 })
 	game, err := w.User(t.Context(), vezechat.UserQuery{Handle: "@cs"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eve := vezechat.Caller{UserID: u.ID, Handle: u.Handle, Scopes: vezechat.Scopes{vezechat.ScopeChatRead, vezechat.ScopeChatWrite}}
-	if _, err := w.CreateRoom(t.Context(), vezechat.CreateRoom{Caller: eve, Name: "cs/final", Kind: vezechat.KindParty, Members: []vezechat.UserID{game.ID}}); err != nil {
+	if _, err := w.PutMember(t.Context(), vezechat.MemberChange{RoomRef: vezechat.RoomRef{Caller: eve, RoomID: room.ID}, UserID: game.ID, Role: vezechat.RoleMember}); err != nil {
 		t.Fatal(err)
 	}
 	for _, match := range []string{"final", "M"} {
@@ -123,7 +135,37 @@ func TestBridge_RoomOfSomebodyElse(t *testing.T) {
 			t.Errorf("why %q", why)
 		}
 	}
-	if got := w.lines(); len(got) != 1 || len(got[1]) != 1 {
+	if got := w.lines(); len(got) != 1 || len(got[room.ID+1]) != 1 {
 		t.Errorf("lines %q", got)
 	}
+}
+
+// Nobody takes the name of a match before it is opened, nor one that looks like it.
+func TestBridge_NamesOfMatchesAreTheGames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.bridge()
+	w.inTime()
+	eve := w.eve()
+	mine, err := w.CreateRoom(t.Context(), vezechat.CreateRoom{Caller: eve, Name: "css/final", Kind: vezechat.KindParty})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cs/final", "CS/Final", "cs／final", "ｃｓ/final", "сs/final"} { // full width, and a Cyrillic letter
+		if _, err := w.CreateRoom(t.Context(), vezechat.CreateRoom{Caller: eve, Name: name, Kind: vezechat.KindParty}); vezechat.CodeOf(err) != vezechat.CodeConflict {
+			t.Errorf("made %q: %v", name, err)
+		}
+		if _, err := w.UpdateRoom(t.Context(), vezechat.UpdateRoom{RoomRef: vezechat.RoomRef{Caller: eve, RoomID: mine.ID}, Name: &name}); vezechat.CodeOf(err) != vezechat.CodeConflict {
+			t.Errorf("named %q: %v", name, err)
+		}
+	}
+	w.say("final", "final", `{"type":"notice","text":"it begins"}`)
+	until(t, "the match has its room", func() bool {
+		for _, lines := range w.lines() {
+			if slices.Equal(lines, []string{"it begins"}) {
+				return true
+			}
+		}
+		return false
+	})
 }

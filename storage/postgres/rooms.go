@@ -102,6 +102,9 @@ UPDATE idempotency_keys SET room_id = $3 WHERE user_id = $1 AND key = $2`
 
 // makeRoom inserts the room, its members and its events.
 func (s *Store) makeRoom(ctx context.Context, tx pgx.Tx, r vezechat.CreateRoom, name names.Name) (vezechat.RoomID, error) {
+	if err := notOfMatch(ctx, tx, r.Caller, name); err != nil {
+		return 0, err
+	}
 	id, err := s.insertRoom(ctx, tx, newRoom{name: name, kind: r.Kind, meta: r.Meta, public: r.Public, by: r.Caller.UserID})
 	if err != nil {
 		return 0, err
@@ -257,6 +260,11 @@ func (s *Store) UpdateRoom(ctx context.Context, r vezechat.UpdateRoom) (vezechat
 		}
 		if err != nil {
 			return err
+		}
+		if name != nil {
+			if err := notOfMatch(ctx, tx, r.Caller, *name); err != nil {
+				return err
+			}
 		}
 		if err := updateRoom(ctx, tx, r, name); err != nil {
 			return err
