@@ -23,12 +23,7 @@ type watcher struct {
 func (h *hub) watcher(t *testing.T, handle, scopes string) *watcher {
 	t.Helper()
 	header := http.Header{"Authorization": {"Bearer " + h.token(t, handle, "chat.read chat.write "+scopes)}}
-	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(h.url, "http")+"/ws", header)
-	if err != nil {
-		t.Fatal(err, resp)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return &watcher{t: t, conn: conn}
+	return &watcher{t: t, conn: h.socket(t, header)}
 }
 
 // await returns the first frame of which ok holds; what it passes over is kept.

@@ -179,16 +179,22 @@ func TestEdges_AnswersToTheCallerCross(t *testing.T) {
 // opening is a socket that was opened.
 type opening struct{ *websocket.Conn }
 
-func opened(t *testing.T, h *hub, token string) *opening {
+// socket opens a socket, until the test ends.
+func (h *hub) socket(t *testing.T, header http.Header) *websocket.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
-	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(h.url, "http")+"/ws", http.Header{"Authorization": {"Bearer " + token}})
+	ws, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(h.url, "http")+"/ws", header)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatal(err, resp)
 	}
-	t.Cleanup(func() { ws.Close() })
-	o := &opening{ws}
+	t.Cleanup(func() { _ = ws.Close() })
+	return ws
+}
+
+func opened(t *testing.T, h *hub, token string) *opening {
+	t.Helper()
+	o := &opening{h.socket(t, http.Header{"Authorization": {"Bearer " + token}})}
 	o.until(t, "hello")
 	return o
 }

@@ -34,7 +34,7 @@ func gameServer(t *testing.T, h *hub) jetstream.JetStream {
 	return js
 }
 
-// says publishes an event of a match, with an id.
+// says publishes an event of a match, with an id that no other match has.
 func says(t *testing.T, js jetstream.JetStream, game, match, id string, e any) {
 	t.Helper()
 	subject, err := vezechat.GameSubject(game, match)
@@ -45,7 +45,7 @@ func says(t *testing.T, js jetstream.JetStream, game, match, id string, e any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.Publish(t.Context(), subject, body, jetstream.WithMsgID(id)); err != nil {
+	if _, err := js.Publish(t.Context(), subject, body, jetstream.WithMsgID(game+"."+match+"."+id)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -403,13 +403,7 @@ func TestSignIn_SocketEnds(t *testing.T) {
 	for _, c := range b.Jar.Cookies(u) {
 		cookies = append(cookies, c.Name+"="+c.Value)
 	}
-	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(h.url, "http")+"/ws",
-		http.Header{"Cookie": {strings.Join(cookies, "; ")}, "Origin": {h.url}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	defer conn.Close()
+	conn := h.socket(t, http.Header{"Cookie": {strings.Join(cookies, "; ")}, "Origin": {h.url}})
 	for err == nil {
 		_, _, err = conn.ReadMessage()
 	}

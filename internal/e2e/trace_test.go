@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/nats-io/nats.go"
 
 	"vezeuniqverse.com/vezechat"
@@ -205,13 +204,7 @@ func sendAsGame(t *testing.T, h *hub, header http.Header, text string) {
 
 func sendBySocket(t *testing.T, h *hub, header http.Header, room int64, text string, trace map[string]any) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-	defer cancel()
-	ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(h.url, "http")+"/ws", header)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ws.Close()
+	ws := h.socket(t, header)
 	send := map[string]any{"type": "send", "ref": 1, "room_id": room, "text": text, "nonce": fresh("n")}
 	if trace != nil {
 		send["trace"] = trace
