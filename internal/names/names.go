@@ -135,9 +135,14 @@ func readAs(words ...string) []string {
 // stand for letters.
 func asRead(s string) string {
 	s = unmarked(s)
-	s = strings.NewReplacer("4", "a", "3", "e", "1", "l", "0", "o", "5", "s", "7", "t").Replace(fold(s))
-	return strings.NewReplacer("i", "l", "1", "l").Replace(key(s))
+	s = digits.Replace(fold(s))
+	return strokes.Replace(key(s))
 }
+
+var (
+	digits  = strings.NewReplacer("4", "a", "3", "e", "1", "l", "0", "o", "5", "s", "7", "t")
+	strokes = strings.NewReplacer("i", "l", "1", "l")
+)
 
 // smallCapitals are letters of phonetic alphabets that are read as Latin ones, and which
 // UTS #39 does not take for them.
