@@ -2,27 +2,17 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// buildNATS makes the nats command, once.
-var buildNATS = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(world.dir, "nats-command")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/nats-io/natscli/nats") //nolint:gosec // a command of our own choice
-	cmd.Dir = filepath.Join("..", "natscli")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
+// buildNATS makes the nats command, in the version of internal/natscli.
+var buildNATS = built("natscli", "github.com/nats-io/natscli/nats")
 
 // natsCommand returns what runs a line of a shell in which nats is the nats command with options.
 func natsCommand(t *testing.T, options ...string) func(line string) (out string, err error) {

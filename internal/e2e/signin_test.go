@@ -23,16 +23,21 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// buildProvider makes the OpenID provider of internal/idp, once.
-var buildProvider = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(world.dir, "idp")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".") //nolint:gosec // our own program
-	cmd.Dir = filepath.Join("..", "idp")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
+// buildProvider makes the OpenID provider of internal/idp.
+var buildProvider = built("idp", ".")
+
+// built makes a program of one of the modules beside this one, once.
+func built(module, pkg string) func() (path string, err error) {
+	return sync.OnceValues(func() (string, error) {
+		path := filepath.Join(world.dir, module)
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, pkg) //nolint:gosec // a program of our own choice
+		cmd.Dir = filepath.Join("..", module)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return path, nil
+	})
+}
 
 // provided is an edge at which people sign in by a provider of their own.
 type provided struct {

@@ -59,6 +59,25 @@ func (w *loggedWorld) late() (tk vezechat.Ticket, answer vezechat.Event) {
 	return tk, answer
 }
 
+// storeWhile has storage get an event when something has asked where the log ends, and waits.
+func (w *loggedWorld) storeWhile(e vezechat.Event, something func()) {
+	w.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		something()
+	}()
+	for w.asked.Load() == 0 {
+		select {
+		case <-done:
+			w.t.Fatal("nobody asked where the log ends")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	w.store(e)
+	<-done
+}
+
 // What is late is told when storage has what the log had then: an answer that was given in time
 // is not told as breached because it is not stored yet.
 func TestClocks_StoresFirst(t *testing.T) {
@@ -80,20 +99,7 @@ func TestClocks_StoresFirst(t *testing.T) {
 			t.Parallel()
 			w := newLoggedWorld(t)
 			tk, answer := w.late()
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				touch(t, w, tk)
-			}()
-			for w.asked.Load() == 0 {
-				select {
-				case <-done:
-					t.Fatal("nobody asked where the log ends")
-				case <-time.After(time.Millisecond):
-				}
-			}
-			w.store(answer)
-			<-done
+			w.storeWhile(answer, func() { touch(t, w, tk) })
 			w.hear()
 			if c := w.clockOf(tk.ID, vezechat.MetricFirstReply); !c.BreachedAt.IsZero() || c.State != vezechat.ClockMet {
 				t.Errorf("answered 20 ms before it was due: %s, breached at %s", c.State, c.BreachedAt)
@@ -134,22 +140,11 @@ func TestWakeTickets_StoresFirst(t *testing.T) {
 	e.At = w.clock.now()
 	w.clock.advance(2 * time.Millisecond)
 	w.end.Store(uint64(w.seq) + 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	w.storeWhile(e, func() {
 		if _, _, err := w.WakeTickets(t.Context(), 10); err != nil {
 			t.Error(err)
 		}
-	}()
-	for w.asked.Load() == 0 {
-		select {
-		case <-done:
-			t.Fatal("nobody asked where the log ends")
-		case <-time.After(time.Millisecond):
-		}
-	}
-	w.store(e)
-	<-done
+	})
 	w.hear()
 	if got := w.get(tk.ID); got.Status != vezechat.StatusOpen {
 		t.Errorf("written to in time: it is %s", got.Status)
