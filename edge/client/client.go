@@ -22,7 +22,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -63,16 +62,6 @@ type Config struct {
 type Event struct {
 	vezechat.Event
 	Raw []byte `json:"-"` // the whole frame, good until the callback returns
-}
-
-// Sent is the hub's acknowledgement of a message.
-type Sent struct {
-	ID        vezechat.MessageID // 0: it was a command
-	Duplicate bool               // it had been acknowledged before, and that was lost
-
-	Command  string             // the command that was carried out
-	To       string             // who its answer is for: vezechat.ToRoom, vezechat.ToCaller, by OnEphemeral, or nobody
-	AnswerID vezechat.MessageID // the bot's message in the room
 }
 
 // Client is one socket that comes back. It is safe for concurrent use.
@@ -398,45 +387,6 @@ func (c *Client) rejoin(ctx context.Context) {
 	}
 }
 
-// Send posts a message and waits until the hub has acknowledged it. What may pass
-// is tried again with the same nonce until ctx is done; after a minute it says that it
-// is a repetition, as the hub's log forgets nonces.
-func (c *Client) Send(ctx context.Context, id vezechat.RoomID, text, nonce string) (Sent, error) {
-	frame := map[string]any{"type": "send", "room_id": id, "text": text, "nonce": nonce}
-	for began := c.now(); ; {
-		if c.now().Sub(began) > logKnows {
-			frame["retry"] = true
-		}
-		r, err := c.call(ctx, frame)
-		if err == nil {
-			return Sent{ID: r.MessageID, Duplicate: r.Duplicate, Command: r.Command, To: r.To, AnswerID: r.AnswerID}, nil
-		}
-		if !repeat(ctx, err) {
-			return Sent{}, err
-		}
-	}
-}
-
-// repeat reports whether what failed should be repeated, after waiting as long as
-// the hub said.
-func repeat(ctx context.Context, err error) bool {
-	var e *vezechat.Error
-	switch {
-	case ctx.Err() != nil:
-		return false
-	case errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
-		return true
-	case !errors.As(err, &e) || !e.Code.Retryable():
-		return false
-	}
-	select {
-	case <-time.After(max(e.RetryAfter, 50*time.Millisecond)):
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // call sends a frame and waits for its answer.
 func (c *Client) call(ctx context.Context, frame map[string]any) (reply, error) {
 	conn, err := c.up(ctx)
@@ -493,9 +443,4 @@ func (c *Client) write(conn *websocket.Conn, b []byte) error {
 		return err
 	}
 	return conn.WriteMessage(websocket.TextMessage, b)
-}
-
-// Nonce returns a nonce that nobody else has.
-func Nonce() string {
-	return strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36)
 }
