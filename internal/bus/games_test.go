@@ -54,6 +54,12 @@ func (k *taken) got() (ids []string, by []int) {
 	return slices.Clone(k.ids), slices.Clone(k.by)
 }
 
+func (k *taken) begins() []int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.begun)
+}
+
 // What games say is handed out in order, to one process at a time; when that goes away,
 // what it had taken and not finished comes first.
 func TestReadGames_OneAfterTheOther(t *testing.T) {
@@ -81,9 +87,9 @@ func TestReadGames_OneAfterTheOther(t *testing.T) {
 	one, die := context.WithCancel(ctx)
 	wg.Go(func() { _ = k.read(one, first, 1) })
 	until(t, func() bool { ids, _ := k.got(); return len(ids) == 6 })
-	wg.Go(func() { _ = k.read(ctx, second, 2) })
 	say(6, 12)
-	time.Sleep(100 * time.Millisecond) // the first stumbles over the seventh, again and again
+	until(t, func() bool { return len(k.begins()) >= 2 }) // the first has stumbled over the seventh, and begins anew
+	wg.Go(func() { _ = k.read(ctx, second, 2) })
 	die()
 	until(t, func() bool { ids, _ := k.got(); return len(ids) >= 12 })
 	ids, by := k.got()
@@ -95,10 +101,8 @@ func TestReadGames_OneAfterTheOther(t *testing.T) {
 	if len(ids) != 12 || !slices.IsSorted(by) || by[11] != 2 {
 		t.Errorf("%v were read by %v", ids, by)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.begun) < 3 || k.begun[0] != 1 || k.begun[1] != 1 || k.begun[len(k.begun)-1] != 2 { // after each stumble, too
-		t.Errorf("they were told that they begin: %v", k.begun)
+	if begun := k.begins(); len(begun) < 3 || begun[0] != 1 || begun[1] != 1 || begun[len(begun)-1] != 2 { // after each stumble, too
+		t.Errorf("they were told that they begin: %v", begun)
 	}
 }
 
