@@ -79,9 +79,9 @@ func changeRoom(a *vezechat.Access, e *vezechat.Event) {
 // eachAccess changes the access of one user's sockets, or of all for user 0, those
 // about to enter and those who have just gone included.
 func (r *room) eachAccess(user vezechat.UserID, fn func(*vezechat.Access)) {
-	for _, c := range r.members {
-		if user == 0 || c.user == user {
-			c.changeAccess(r.id, fn)
+	for _, m := range r.members {
+		if user == 0 || m.c.user == user {
+			m.c.changeAccess(r.id, fn)
 		}
 	}
 	for c := range r.entering {
@@ -106,8 +106,8 @@ func (r *room) removeStrangers() {
 			strangers[c.user] = true
 		}
 	}
-	for _, c := range r.members {
-		look(c)
+	for _, m := range r.members {
+		look(m.c)
 	}
 	for c := range r.entering {
 		look(c)
@@ -130,9 +130,9 @@ func (r *room) removeStrangers() {
 func (r *room) remove(user vezechat.UserID) {
 	delete(r.recent, user)
 	var out []*Conn
-	for _, c := range r.members {
-		if c.user == user {
-			out = append(out, c)
+	for _, m := range r.members {
+		if m.c.user == user {
+			out = append(out, m.c)
 		}
 	}
 	for c := range r.entering {

@@ -58,7 +58,7 @@ func fanOut(b *testing.B, members int) {
 		w.hub.Event(7, seq, prev, payload)
 		want += int64(len(encode(seq, prev, payload))) * int64(members)
 		if want-(got.Load()-before) > ahead*int64(members) {
-			r.flush()
+			sendNow(r)
 			for want-(got.Load()-before) > ahead/2*int64(members) {
 				runtime.Gosched()
 			}

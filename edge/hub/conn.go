@@ -46,6 +46,7 @@ type Conn struct {
 	subs    places
 	lags    []*sub // left out, and not yet told
 	queue   []chunk
+	slot    [1]chunk      // of queue, while no more than one waits
 	bytes   int           // in queue
 	owned   bool          // a flusher or a drain is writing, or about to
 	drained chan struct{} // closed when queue falls below half, if somebody waits

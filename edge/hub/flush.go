@@ -81,6 +81,8 @@ func (f *flusher) run(ctx context.Context) {
 		f.flushAll(turn)
 		if f.done += len(turn); f.done == len(f.work) {
 			f.work, f.done = f.work[:0], 0
+		} else {
+			runtime.Gosched() // whatever can run does not wait for a long list either
 		}
 	}
 }
@@ -170,7 +172,7 @@ func (c *Conn) next(scratch []byte) (data []byte, last, ok bool) {
 	}
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {
-		c.queue = nil // an idle socket keeps no buffer
+		c.queue, c.slot[0] = nil, chunk{} // an idle socket keeps no buffer
 	}
 	if c.bytes <= c.h.cfg.QueueBytes/2 {
 		c.signal()

@@ -106,7 +106,7 @@ func (r *room) tellPresence(now time.Time) {
 	r.mu.Lock()
 	out := r.people.tick(r.h.cfg.Name, now)
 	frame := r.presenceChange()
-	var members []*Conn
+	var members []member
 	if frame != nil {
 		members = slices.Clone(r.members)
 	}
@@ -114,8 +114,8 @@ func (r *room) tellPresence(now time.Time) {
 	for _, m := range out {
 		r.h.sendSoft(r.id, m)
 	}
-	for _, c := range members {
-		c.pushSoft(r.id, frame)
+	for _, m := range members {
+		m.c.pushSoft(r.id, frame)
 	}
 }
 
@@ -353,9 +353,9 @@ func (r *room) showTyping(u wire.Person, now time.Time) {
 	members := slices.Clone(r.members)
 	r.mu.Unlock()
 	frame := wire.AppendText(nil, wire.Typing(r.id, u.ID, u.Handle))
-	for _, c := range members {
-		if c.user != u.ID {
-			c.pushSoft(r.id, frame)
+	for _, m := range members {
+		if m.c.user != u.ID {
+			m.c.pushSoft(r.id, frame)
 		}
 	}
 }

@@ -31,6 +31,9 @@ func (c *Conn) enqueue(ch chunk) (wake, slow bool) {
 		return false, true
 	}
 	c.closing = ch.last
+	if c.queue == nil {
+		c.queue = c.slot[:0]
+	}
 	c.queue = append(c.queue, ch)
 	c.bytes += len(ch.data)
 	wake = !c.owned
@@ -41,7 +44,7 @@ func (c *Conn) enqueue(ch chunk) (wake, slow bool) {
 // push queues a room's frames for the socket; the room's mu is held. When too
 // much waits, the room that has most waiting is left out, and the client is told
 // when it has caught up with the rest.
-func (c *Conn) push(r *room, frames []byte, n int) {
+func (c *Conn) push(r *room, frames []byte) {
 	c.mu.Lock()
 	s := c.subs.get(r.id)
 	if s == nil || s.lagged {
@@ -158,7 +161,7 @@ func (c *Conn) wait(ctx context.Context) error {
 func (c *Conn) die() {
 	c.dead = true
 	clear(c.queue)
-	c.queue, c.bytes = nil, 0
+	c.queue, c.slot[0], c.bytes = nil, chunk{}, 0
 	c.signal()
 }
 

@@ -353,10 +353,9 @@ func (c *Conn) lagging(s *sub, err error) error {
 }
 
 // enter makes the socket a member; the room's mu is held. What the room has
-// gathered for its members is in the ring already, so it is sent to the others
-// first: the new member has it, or must not have it.
+// gathered for its members is in the ring already: the new member has it, or must
+// not have it.
 func (c *Conn) enter(r *room, s *sub) error {
-	r.send()
 	c.mu.Lock()
 	mine := c.subs.get(r.id) == s && !c.dead
 	c.mu.Unlock()

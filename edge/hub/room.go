@@ -34,14 +34,16 @@ type room struct {
 
 	ring ring
 
-	members  []*Conn                        // in no order; a Conn knows its index in each room
+	members  []member                       // in no order; a Conn knows its index in each room
 	entering map[*Conn]*sub                 // on their way in: they hear nothing yet, and can be removed; nil when nobody is
 	recent   map[vezechat.UserID]remembered // those who have just gone; nil when nobody has
 	changes  int                            // events that changed who may do what
 	watched  *room                          // the topic of those who see the ticket by being in this room; nil: none
-	pend     [][]byte
-	pending  int       // bytes in pend
-	flushed  time.Time // when pend was last sent
+	pend     [][]byte                       // frames that not all members were handed
+	pending  int                            // bytes in pend
+	past     uint64                         // frames that were in pend
+	turn     int                            // the member who is next
+	turned   time.Time                      // when the last turn was
 	timer    *time.Timer
 	waiting  bool // for timer
 
@@ -193,14 +195,9 @@ func (r *room) deliver(seq, prev vezechat.Seq, payload []byte) {
 	r.advance(seq)
 	r.ring.push(r.h, ringFrame{seq: seq, about: about(seq, payload), frame: frame})
 	r.h.metrics.events.Inc()
-	if len(r.members) > 0 {
-		r.pend = append(r.pend, frame)
-		if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
-			r.send()
-		}
-		if seq%latencySample == 0 {
-			r.h.metrics.observeLatency(payload)
-		}
+	r.gather(frame)
+	if len(r.members) > 0 && seq%latencySample == 0 {
+		r.h.metrics.observeLatency(payload)
 	}
 	if t := vezechat.TypeOf(payload); t != vezechat.EventMessageCreated {
 		r.apply(t, payload)
@@ -223,82 +220,10 @@ func (r *room) advance(seq vezechat.Seq) {
 	r.head.Store(uint64(seq))
 }
 
-// shortestWindow is the least worth waiting for: a timer costs more than it saves.
-const shortestWindow = 200 * time.Microsecond
-
-// window grows with each member by about twice what it costs to write to one.
-// Gathering saves writes and costs time, so a small room does not, and a room of a
-// thousand does for 16 ms: with less it has hardly written before it writes again.
-func (r *room) window() time.Duration {
-	w := min(r.h.cfg.Window, time.Duration(len(r.members))*r.h.cfg.PerMember)
-	if w < shortestWindow {
-		return 0
-	}
-	return w
-}
-
-// schedule decides when pend is sent; mu is held. A room that was quiet for its
-// window sends at once (true: the caller flushes), a busy one gathers.
-func (r *room) schedule() (now bool) {
-	if len(r.pend) == 0 || r.waiting {
-		return false
-	}
-	wait := r.window() - time.Since(r.flushed)
-	if wait <= 0 {
-		return true
-	}
-	r.waiting = true
-	if r.timer == nil {
-		r.timer = time.AfterFunc(wait, r.flush)
-	} else {
-		r.timer.Reset(wait)
-	}
-	return false
-}
-
-// flush sends what has gathered.
-func (r *room) flush() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waiting = false
-	r.send()
-}
-
-// send hands pend to every member; mu is held.
-func (r *room) send() {
-	if len(r.pend) == 0 {
-		return
-	}
-	r.flushed = time.Now()
-	batch := join(r.pend)
-	n := len(r.pend)
-	clear(r.pend)
-	r.pend, r.pending = r.pend[:0], 0
-	for _, c := range r.members {
-		c.push(r, batch, n)
-	}
-	r.h.metrics.deliveries.Add(float64(n * len(r.members)))
-}
-
-func join(frames [][]byte) []byte {
-	if len(frames) == 1 {
-		return frames[0]
-	}
-	size := 0
-	for _, f := range frames {
-		size += len(f)
-	}
-	out := make([]byte, 0, size)
-	for _, f := range frames {
-		out = append(out, f...)
-	}
-	return out
-}
-
 // add makes c a member; mu is held.
 func (r *room) add(c *Conn, s *sub) {
 	s.index = len(r.members)
-	r.members = append(r.members, c)
+	r.members = append(r.members, member{c, r.frames()})
 	if r.topic != nil {
 		r.h.metrics.watchers.WithLabelValues(r.topic.Name().Name).Inc()
 		return
@@ -316,10 +241,13 @@ func (r *room) drop(c *Conn, s *sub) {
 	end := len(r.members) - 1
 	moved := r.members[end]
 	r.members[s.index] = moved
-	r.members[end] = nil
+	r.members[end] = member{}
 	r.members = r.members[:end]
-	moved.reindex(r.id, s.index)
+	moved.c.reindex(r.id, s.index)
 	s.index = -1
+	if end == 0 {
+		r.trim()
+	}
 	if r.topic != nil {
 		r.h.metrics.watchers.WithLabelValues(r.topic.Name().Name).Dec()
 		return

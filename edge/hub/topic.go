@@ -241,12 +241,7 @@ func (r *room) show(e event) {
 	t.shown = e.seq
 	r.ring.push(r.h, ringFrame{seq: e.seq, frame: frame})
 	r.h.metrics.topicEvents.WithLabelValues(t.Name().Name).Add(float64(len(r.members)))
-	if len(r.members) > 0 {
-		r.pend = append(r.pend, frame)
-		if r.pending += len(frame); r.pending >= r.h.cfg.QueueBytes/4 {
-			r.send()
-		}
-	}
+	r.gather(frame)
 }
 
 // frame is an event as the topic's members are sent it, nil when they do not see it.
@@ -272,8 +267,8 @@ func (r *room) startOver() {
 	r.ring.clear(r.h)
 	r.ring.base = r.last
 	frame := wire.AppendText(nil, wire.Reset(r.topic.Name(), r.last, r.topic.seen(r.last)))
-	for _, c := range r.members {
-		c.push(r, frame, 1)
+	for _, m := range r.members {
+		m.c.push(r, frame)
 	}
 }
 
@@ -353,8 +348,8 @@ func (h *Hub) ShowBoard(payload []byte) {
 	members := slices.Clone(r.members)
 	r.mu.Unlock()
 	frame := wire.AppendText(nil, payload)
-	for _, c := range members {
-		c.pushSoft(r.id, frame)
+	for _, m := range members {
+		m.c.pushSoft(r.id, frame)
 	}
 	h.metrics.topicEvents.WithLabelValues(wire.TopicBoard).Add(float64(len(members)))
 }

@@ -128,9 +128,9 @@ func (r *room) unbind() {
 func (r *room) recheck(user vezechat.UserID) {
 	r.mu.Lock()
 	var conns []*Conn
-	for _, c := range r.members {
-		if c.user == user {
-			conns = append(conns, c)
+	for _, m := range r.members {
+		if m.c.user == user {
+			conns = append(conns, m.c)
 		}
 	}
 	for c := range r.entering {

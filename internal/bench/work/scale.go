@@ -22,6 +22,7 @@ type Scale struct {
 	Idle     int           // sockets that do nothing
 	IdleWait time.Duration
 	Back     int // sockets that come back
+	Turns    int // how often they do
 	Missed   int // messages of each room that they missed
 	Stored   int // events to store, and to mirror
 	Rows     int // messages in the database of the history works
@@ -32,7 +33,7 @@ type Scale struct {
 func Full() Scale {
 	return Scale{
 		Room: 1000, Rates: []float64{50, 200}, Window: 10 * time.Second, Warm: 2 * time.Second, Step: 2 * time.Second, Steps: 22,
-		Settle: 10 * time.Second, Rooms: 500, Hot: 200, Stalled: 50, Lines: 5000, Idle: 9900, IdleWait: 10 * time.Second, Back: 5000, Missed: 10,
+		Settle: 10 * time.Second, Rooms: 500, Hot: 200, Stalled: 50, Lines: 5000, Idle: 9900, IdleWait: 10 * time.Second, Back: 5000, Turns: 5, Missed: 10,
 		Stored: 200_000, Rows: 10_000_000, Pages: 2000,
 	}
 }
@@ -41,7 +42,7 @@ func Full() Scale {
 func Short() Scale {
 	return Scale{
 		Room: 20, Rates: []float64{50, 200}, Window: 200 * time.Millisecond, Warm: 50 * time.Millisecond, Step: 100 * time.Millisecond, Steps: 2,
-		Settle: 5 * time.Second, Rooms: 5, Hot: 8, Stalled: 3, Lines: 500, Idle: 50, IdleWait: 50 * time.Millisecond, Back: 40, Missed: 3,
+		Settle: 5 * time.Second, Rooms: 5, Hot: 8, Stalled: 3, Lines: 500, Idle: 50, IdleWait: 50 * time.Millisecond, Back: 40, Turns: 2, Missed: 3,
 		Stored: 2000, Rows: 2000, Pages: 20,
 	}
 }
