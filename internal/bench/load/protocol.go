@@ -54,6 +54,19 @@ func lastNumber(b, key []byte) (uint64, bool) {
 	return number(b[i+len(key):])
 }
 
+// largestNumber reads the largest number behind a key, 0 without any.
+func largestNumber(b, key []byte) (largest uint64) {
+	for {
+		i := bytes.Index(b, key)
+		if i < 0 {
+			return largest
+		}
+		b = b[i+len(key):]
+		n, _ := number(b)
+		largest = max(largest, n)
+	}
+}
+
 func clip(b []byte) []byte { return b[:min(len(b), 300)] }
 
 // Veze is veze.v1 (docs/protocol.md). The token travels in the upgrade's header.
@@ -231,9 +244,7 @@ func (p Centrifuge) reply(s *Socket, b []byte) {
 		s.Epoch = quotedAfter(b, keyEpoch)
 		s.entered()
 		s.deliver(b) // what was missed comes in the reply
-		if n, ok := lastNumber(b, keyOffset); ok {
-			s.Cursor = n
-		}
+		s.Cursor = largestNumber(b, keyOffset) // beside publications the reply's own is where the client was
 	}
 }
 
