@@ -38,7 +38,7 @@ import (
 // Bounds of the bridge.
 const (
 	DefaultBatch = 512
-	atOnce       = 32          // matches whose lines are appended side by side
+	atOnce       = 16          // matches whose lines are appended side by side
 	maxMatches   = 4096        // remembered; beyond it rooms are asked for again
 	logKnows     = time.Minute // a repetition that is younger is one to the log
 )

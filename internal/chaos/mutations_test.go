@@ -61,10 +61,13 @@ func mutations() []mutation {
 		// Who resumes misses one.
 		one("resume-skips-one", "edge/hub/resume.go", `frames, ok := r.ring.after(cur.at)`, `frames, ok := r.ring.after(cur.at + 1)`),
 		// Who resumes gets what waits for the members a second time.
-		one("resume-repeats", "edge/hub/resume.go", `	r.send()
-	c.mu.Lock()
-	mine`, `	c.mu.Lock()
-	mine`),
+		one("resume-repeats", "edge/hub/room.go", `member{c, r.frames()}`, `member{c, r.past}`),
+		// A turn hands out nothing when more than two frames have gathered.
+		one("turn-skips", "edge/hub/gather.go", `		m.c.push(r, batch)
+`, `		if total-from < 3 {
+			m.c.push(r, batch)
+		}
+`),
 		// A slow socket loses events in silence.
 		one("silent-lag", "edge/hub/queue.go", `		c.lags = append(c.lags, s)
 `, ``),
