@@ -347,7 +347,7 @@ func TestTicker_ReaderLeaves(t *testing.T) {
 		s.find("room")
 		s.conn.Close()
 	}
-	for range 400 {
+	for range 2000 {
 		if strings.Contains(w.do("GET", "/metrics", nil, "").body, `ticker_ends_total{reason="left"} 5`) {
 			return
 		}
