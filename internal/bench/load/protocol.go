@@ -243,7 +243,7 @@ func (p Centrifuge) reply(s *Socket, b []byte) {
 		}
 		s.Epoch = quotedAfter(b, keyEpoch)
 		s.entered()
-		s.deliver(b) // what was missed comes in the reply
+		s.deliver(b)                           // what was missed comes in the reply
 		s.Cursor = largestNumber(b, keyOffset) // beside publications the reply's own is where the client was
 	}
 }
