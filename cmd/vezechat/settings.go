@@ -42,7 +42,7 @@ type settings struct {
 	TrendSources     string        `name:"trend-sources" setting:"TREND_SOURCES" help:"Games that may also say trends, by their names, separated by commas; empty: none."`
 	TrendRooms       int           `name:"trend-rooms-per-hour" setting:"TREND_ROOMS_PER_HOUR" default:"6" help:"Rooms that trends of one source make in an hour, 0 to 100."`
 	TrendLines       int           `name:"trend-lines-per-minute" setting:"TREND_LINES_PER_MINUTE" default:"30" help:"Lines of trends in one room in a minute, 0 to 600."`
-	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"16us" help:"How long a busy room gathers what is said for each of its members here, up to 16 ms; more saves writes and costs time."`
+	FanoutPerMember  time.Duration `name:"fanout-per-member" setting:"FANOUT_PER_MEMBER" default:"16us" help:"A busy room writes to each of its members here once in so long a time for each of them, up to 16 ms; more saves writes and costs time."`
 	DomainGate       string        `setting:"DOMAIN_GATE" help:"Domain that both sides' verified addresses must have for direct messages; empty: off."`
 	OIDCIssuer       string        `name:"oidc-issuer" setting:"OIDC_ISSUER" help:"Issuer of sign-ins and tokens; in dev a built-in one when empty."`
 	OIDCClientID     string        `name:"oidc-client-id" setting:"OIDC_CLIENT_ID" help:"This hub at the issuer."`

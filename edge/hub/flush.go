@@ -171,8 +171,9 @@ func (c *Conn) next(scratch []byte) (data []byte, last, ok bool) {
 		c.queue[i] = chunk{}
 	}
 	c.queue = c.queue[n:]
+	c.slot[0] = chunk{} // it was the first, here or in a copy
 	if len(c.queue) == 0 {
-		c.queue, c.slot[0] = nil, chunk{} // an idle socket keeps no buffer
+		c.queue = nil // an idle socket keeps no buffer
 	}
 	if c.bytes <= c.h.cfg.QueueBytes/2 {
 		c.signal()

@@ -9,7 +9,8 @@ import (
 // came since. The members have their turns one after the other, spread over the
 // window, so that an event waits for its member's turn and not for the window's end
 // and then behind all the others. A turn's share grows with the time since the last
-// one: when the process is late, shares are larger and writes fewer.
+// one: when the process is late, shares are larger and writes fewer. Who leaves may make
+// it two windows for the member that takes their place.
 
 // member is a socket in a room.
 type member struct {

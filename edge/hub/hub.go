@@ -75,8 +75,8 @@ type Config struct {
 	Metrics prometheus.Registerer
 	Name    string // this edge, unique among edges
 
-	Window     time.Duration // how long a large busy room gathers events before it sends them; 0 is 16 ms
-	PerMember  time.Duration // what a busy room gathers for each of its members, up to Window; 0 is 16 µs
+	Window     time.Duration // in which a large busy room writes to each member once; 0 is 16 ms
+	PerMember  time.Duration // how long it is for each of the members, up to Window; 0 is 16 µs
 	Flushers   int           // goroutines that write to sockets; 0 is GOMAXPROCS
 	QueueBytes int           // what may wait for one socket before a room is dropped to lag; 0 is 256 KiB
 	StallAfter time.Duration // a socket that takes nothing for this long is closed; 0 is 10 s

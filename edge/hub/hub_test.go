@@ -413,7 +413,7 @@ func TestHub_ExactlyOnceUnderLoss(t *testing.T) {
 		w := newWorld(t, func(c *Config) {
 			c.SweepEvery, c.Linger = 5*time.Millisecond, 3*time.Millisecond
 			if rapid.Bool().Draw(rt, "gathers") {
-				c.PerMember = 2 * time.Millisecond
+				c.PerMember, c.Window = 8*time.Millisecond, 40*time.Millisecond // in turns of some of the members
 			}
 		})
 		lossy := rapid.IntRange(0, 5).Draw(rt, "loss")

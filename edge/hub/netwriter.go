@@ -3,7 +3,6 @@ package hub
 import (
 	"errors"
 	"net"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,6 +16,13 @@ type NetWriter struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil: the connection has no descriptor of its own (TLS)
 	shut atomic.Bool
+
+	// The attempt of TryWrite, which one goroutine calls at a time: a closure for each
+	// write was two fifths of what a busy room allocates.
+	attempt func(fd uintptr) bool // write
+	b       []byte
+	n       int
+	err     error
 }
 
 // NewNetWriter returns a Writer on a connection, which it does not own: Shut makes
@@ -25,7 +31,7 @@ func NewNetWriter(conn net.Conn) *NetWriter {
 	w := &NetWriter{conn: conn}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			w.raw = raw
+			w.raw, w.attempt = raw, w.write
 		}
 	}
 	return w
@@ -40,12 +46,10 @@ func (w *NetWriter) TryWrite(b []byte) (n int, err error) {
 	if w.shut.Load() {
 		return 0, net.ErrClosed
 	}
-	a := attempts.Get().(*attempt)
-	a.b = b
-	cerr := w.raw.Write(a.do)
-	n, err = a.n, a.err
-	a.b, a.n, a.err = nil, 0, nil
-	attempts.Put(a)
+	w.b = b
+	cerr := w.raw.Write(w.attempt)
+	n, err = w.n, w.err
+	w.b, w.n, w.err = nil, 0, nil
 	switch {
 	case cerr != nil:
 		return 0, cerr
@@ -57,23 +61,9 @@ func (w *NetWriter) TryWrite(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// attempt is a write of TryWrite. It is used again: a closure for each write was two
-// fifths of what a busy room allocates.
-type attempt struct {
-	b   []byte
-	n   int
-	err error
-	do  func(fd uintptr) bool // write
-}
-
-var attempts = sync.Pool{New: func() any {
-	a := new(attempt)
-	a.do = a.write
-	return a
-}}
-
-func (a *attempt) write(fd uintptr) bool {
-	a.n, a.err = syscall.Write(int(fd), a.b)
+// write is the attempt of TryWrite.
+func (w *NetWriter) write(fd uintptr) bool {
+	w.n, w.err = syscall.Write(int(fd), w.b)
 	return true // never wait: that is Write's business
 }
 
