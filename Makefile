@@ -61,7 +61,7 @@ vuln: ## Look for known vulnerabilities in the code that is reached; needs vuln.
 
 # The benchmarks are a module of their own, with the peers' libraries. Take figures
 # on a machine that does nothing else.
-bench: build ## Measure the hub beside its peers, an hour and a half; BENCH="room-50 idle" for some works, ROUNDS=1 (3), ARCHIVE=DIR to keep the rows for the next run
+bench: build ## Measure the hub beside its peers, an hour and a quarter; BENCH="room-50 idle" for some works, ROUNDS=1 (3), ARCHIVE=DIR to keep the rows for the next run
 	@./deploy/deps.sh go postgres redis
 	cd internal/bench && $(GO) build $(VCS) -o ../../bin/bench .
 	./bin/bench run -hub bin/vezechat -o docs/bench/$(shell date -u +%Y-%m-%d-%H%M).json $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(ARCHIVE),-archive $(ARCHIVE)) $(BENCH)
