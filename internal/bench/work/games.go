@@ -76,9 +76,9 @@ func (w *World) beside(ctx context.Context, c *crowd, bridge *proc.Process) (map
 	if err != nil {
 		return nil, err
 	}
-	c.beside = []int{bridge.PID(), burst.PID()}
+	c.companions = []int{bridge.PID(), burst.PID()}
 	m, err := c.measureOf(c.socks, quietRate, w.Scale.Window, w.Scale.Settle)
-	c.beside = nil
+	c.companions = nil
 	if err != nil {
 		return nil, err
 	}

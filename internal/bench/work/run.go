@@ -20,14 +20,14 @@ const (
 
 // crowd is a target with sockets in its rooms.
 type crowd struct {
-	w      *World
-	ctx    context.Context //nolint:containedctx // lives as long as one run
-	s      *server
-	l      *load.Loop
-	rooms  []*load.Room
-	socks  []*load.Socket
-	staff  bool  // its users have no rate limits
-	beside []int // processes on the generator's core that belong to the work
+	w          *World
+	ctx        context.Context //nolint:containedctx // lives as long as one run
+	s          *server
+	l          *load.Loop
+	rooms      []*load.Room
+	socks      []*load.Socket
+	staff      bool  // its users have no rate limits
+	companions []int // processes on the generator's core that belong to the work
 }
 
 // gather starts a target with so many rooms and puts sockets into them, one
@@ -98,7 +98,7 @@ func (c *crowd) sample() (sample, error) {
 	if err != nil {
 		return sample{}, fmt.Errorf("the server has ended: %w\n%s", err, c.s.logs())
 	}
-	own, err := proc.CPU(append([]int{os.Getpid()}, c.beside...)...)
+	own, err := proc.CPU(append([]int{os.Getpid()}, c.companions...)...)
 	if err != nil {
 		return sample{}, err
 	}
